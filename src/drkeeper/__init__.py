@@ -1,0 +1,3 @@
+"""Backups that are restored, proven and measured."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Sealing, key slots, signatures, digests: bytes in, bytes out, no I/O."""

@@ -1,0 +1,122 @@
+"""Every error that may cross a package boundary.
+
+The tree answers two questions, and a class exists only if it changes an answer::
+
+    who acts?   the exit code: docs/exit-codes.md says whose turn it is
+    again?      ``transient`` is True when trying later, unchanged, may succeed
+
+Anything else that escapes an operation is a defect in drkeeper and exits with 70.
+"""
+
+from typing import ClassVar
+
+
+class DrkeeperError(Exception):
+    """Base of all expected failures.
+
+    Attributes:
+        exit_code: Process exit status; stable, documented in docs/exit-codes.md.
+        transient: Whether the same call may succeed later without human action.
+        hint: One imperative sentence naming the next thing to do, or ``None``.
+        context: Structured facts for the log and the ledger; never secrets.
+    """
+
+    exit_code: ClassVar[int] = 1
+    transient: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None, **context: object) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.context = context
+
+
+class RepositoryNotFoundError(DrkeeperError):
+    """There is no repository where one was expected."""
+
+    exit_code = 10
+
+
+class FencedError(DrkeeperError):
+    """Another process changed the repository in a way that ends this run."""
+
+    exit_code = 11
+    transient = True
+
+
+class KeyNotFoundError(DrkeeperError):
+    """No identity at hand opens this object, or a passphrase is wrong."""
+
+    exit_code = 12
+
+
+class ConfigurationError(DrkeeperError):
+    """A configuration, policy or key file is missing, malformed or contradicts itself."""
+
+    exit_code = 13
+
+
+class VerificationError(DrkeeperError):
+    """Restored bytes differ from what was promised."""
+
+    exit_code = 15
+
+
+class InstantNotReachableError(DrkeeperError):
+    """No recovery point satisfies the requested instant."""
+
+    exit_code = 16
+
+
+class StorageError(DrkeeperError):
+    """The object store refused a request."""
+
+    exit_code = 17
+
+
+class StorageUnavailableError(StorageError):
+    """No answer, or a request to slow down; a write may or may not have happened."""
+
+    transient = True
+
+
+class StorageDeniedError(StorageError):
+    """The store does not accept the credentials, or they do not allow this."""
+
+
+class ObjectNotFoundError(StorageError):
+    """The store has no object of this name."""
+
+
+class ObjectExistsError(StorageError):
+    """An object of this name exists already, so it was not created."""
+
+
+class SourceError(DrkeeperError):
+    """What should be protected is missing or cannot be read."""
+
+    exit_code = 18
+
+
+class IntegrityError(DrkeeperError):
+    """Stored bytes are not the ones drkeeper wrote; never retried, always reported."""
+
+    exit_code = 20
+
+
+class NoSpaceError(DrkeeperError):
+    """A file system or a store is full."""
+
+    exit_code = 21
+    transient = True
+
+
+class TargetError(DrkeeperError):
+    """A restore target cannot be used as it is."""
+
+    exit_code = 22
+
+
+class LedgerError(DrkeeperError):
+    """The local ledger cannot be read or written."""
+
+    exit_code = 23

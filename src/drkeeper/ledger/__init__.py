@@ -1,0 +1,1 @@
+"""The local record of runs and recovery points."""

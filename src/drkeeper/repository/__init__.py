@@ -1,0 +1,1 @@
+"""One journal, one keyring, one object store."""

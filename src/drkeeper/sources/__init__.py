@@ -1,0 +1,1 @@
+"""What is protected: the port and one module a kind."""

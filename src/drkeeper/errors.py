@@ -120,3 +120,9 @@ class LedgerError(DrkeeperError):
     """The local ledger cannot be read or written."""
 
     exit_code = 23
+
+
+class LedgerBusyError(LedgerError):
+    """Another process keeps the ledger to itself; nothing was written."""
+
+    transient = True

@@ -197,11 +197,32 @@ def _allowed(attempt: Callable[[], object]) -> bool:
 
 
 def read_exactly(descriptor: int, into: memoryview, offset: int) -> int:
-    """Fill ``into`` from ``offset``; return how much of it the file could fill."""
+    """Fill ``into`` from ``offset``; return how much of it the file could fill.
+
+    Large aligned reads skip the page cache as large writes do, for the same reason: a backup
+    is not read twice, and the cache belongs to the machine's own work.
+    """
     done = 0
+    if len(into) >= DIRECT_BYTES and offset % _ALIGNMENT == 0:
+        done = _read_direct(descriptor, into[: len(into) // _ALIGNMENT * _ALIGNMENT], offset)
     while done < len(into):
         count = os.preadv(descriptor, [into[done:]], offset + done)
         if count == 0:
             break
         done += count
+    return done
+
+
+def _read_direct(descriptor: int, into: memoryview, offset: int) -> int:
+    # One attempt is enough: the system shortens a read only at the end of the file.
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    if not _allowed(lambda: fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)):
+        return 0
+    done = 0
+    try:
+        done = os.preadv(descriptor, [into], offset)
+    except OSError as error:
+        if error.errno not in _NOT_DIRECT:
+            raise
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
     return done

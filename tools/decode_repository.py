@@ -6,9 +6,8 @@
     decode_repository.py STORE --identity FILE [--admin HEX] restore N TARGET
 
 STORE is a folder (copy a bucket into one first), FILE holds lines ``AGE-SECRET-KEY-PQ-1...``, N is the
-number of a commit as ``list`` prints it. Imports nothing from drkeeper; needs cryptography, blake3,
-msgspec and zstd. Made to be read: section numbers refer to docs/format.md. It restores into a
-new folder and is no hardened restore: names are checked, races are not.
+number of a commit as ``list`` prints it. Needs cryptography, blake3, msgspec and zstd. Section
+numbers refer to docs/format.md. No hardened restore: names are checked, races are not.
 """
 
 import argparse
@@ -64,7 +63,6 @@ def need(condition, message):
         raise Wrong(message)
 
 
-# ---------------------------------------------------------------- age, c2sp.org/age
 def bech32_decode(text):
     """Return (prefix, bytes) of a Bech32 string without length limit (BIP 173)."""
     need(text == text.upper() or text == text.lower(), "mixed case in a Bech32 string")
@@ -152,7 +150,6 @@ def age_payload(file_key, data):
     return b"".join(out)
 
 
-# ---------------------------------------------------------------- 3. the journal
 def no_duplicates(pairs):
     need(len({k for k, _ in pairs}) == len(pairs), "a JSON name occurs twice")
     return dict(pairs)
@@ -258,7 +255,6 @@ class Journal:
         self.condemned.update(body["objects"])
 
 
-# ---------------------------------------------------------------- 4. to 6. sealed objects
 class Reader:
     """Opens the parts and chunks of one repository with the identities given."""
 
@@ -381,7 +377,6 @@ def place_from_list(p):
     return (p[0].hex(), p[1].hex(), *p[2:])
 
 
-# ---------------------------------------------------------------- what it is for
 def cmd_list(journal, reader):
     for n, commit in sorted(journal.commits.items()):
         root = reader.root(commit)

@@ -1,0 +1,224 @@
+"""What the many ways of S3 to say no mean, in drkeeper's words.
+
+Only the error's code is taken from the answer: the text of a hostile or chatty store, and
+the signature that some stores echo, have no place in messages and logs.
+"""
+
+import http.client
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import urllib3.exceptions
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from drkeeper.errors import (
+    DrkeeperError,
+    NoSpaceError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageDeniedError,
+    StorageError,
+    StorageUnavailableError,
+)
+
+ENDS_EARLY = "object ends before the requested span"
+
+
+class CreationConflictError(StorageUnavailableError):
+    """Another conditional write of this key was under way; ours was refused, not applied."""
+
+
+class SpanNotFoundError(StorageError):
+    """The object ends before the requested span begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a code becomes."""
+
+    error: type[DrkeeperError]
+    text: str
+    hint: str | None = None
+
+
+_SPAN = _Meaning(SpanNotFoundError, ENDS_EARLY)
+_BUSY = _Meaning(StorageUnavailableError, "the store is busy or broken for now")
+_MANGLED = _Meaning(StorageUnavailableError, "the bytes changed on their way; nothing was stored")
+_MISSING = _Meaning(ObjectNotFoundError, "no such object")
+_TAKEN = _Meaning(ObjectExistsError, "an object of this name exists")
+_CONFLICT = _Meaning(CreationConflictError, "another writer is busy with this object")
+_FULL = _Meaning(
+    NoSpaceError, "the store is full", "Raise the quota of the bucket or free some space."
+)
+_DENIED = _Meaning(
+    StorageDeniedError,
+    "the store denied the request",
+    "Allow these credentials to get, put, list and delete here; without the right to list, "
+    "an absent object looks like a forbidden one.",
+)
+_UNKNOWN_KEY = _Meaning(
+    StorageDeniedError,
+    "the store does not know these credentials",
+    "Check the access key and that it belongs to this endpoint.",
+)
+_WRONG_SECRET = _Meaning(
+    StorageDeniedError,
+    "the store does not accept the signature",
+    "Check the secret key, the region and the endpoint.",
+)
+_EXPIRED = _Meaning(
+    StorageDeniedError, "the credentials have expired", "Renew the session, then run it again."
+)
+_SKEWED = _Meaning(
+    StorageDeniedError,
+    "this machine's clock is too far from the store's",
+    "Set the clock of this machine, and keep it set, for example with chrony.",
+)
+_NO_BUCKET = _Meaning(
+    StorageError, "no such bucket", "Make the bucket first, or correct its name and endpoint."
+)
+_ELSEWHERE = _Meaning(
+    StorageError, "the bucket is in another region", "Set the region of the bucket."
+)
+_FROZEN = _Meaning(
+    StorageError,
+    "the object is in an archive class",
+    "Restore it from the archive, and keep lifecycle rules off this prefix.",
+)
+_NO_ANSWER = _Meaning(
+    StorageUnavailableError,
+    "the store did not answer",
+    "Check the network and the endpoint, then run it again.",
+)
+_NO_CREDENTIALS = _Meaning(
+    StorageDeniedError,
+    "no usable credentials were found",
+    "Give credentials in the AWS credentials file, a profile or a role.",
+)
+_NOT_TRUSTED = _Meaning(
+    StorageError,
+    "the certificate of the store is not trusted",
+    "Check the endpoint, or name the CA bundle that signed its certificate.",
+)
+_NONSENSE = _Meaning(StorageUnavailableError, "the store's answer makes no sense")
+
+_CODES = {
+    code: meaning
+    for meaning, codes in (
+        (_MISSING, "NoSuchKey NoSuchVersion NotFound 404"),
+        (_SPAN, "InvalidRange 416"),
+        (_TAKEN, "PreconditionFailed 412"),
+        (_CONFLICT, "ConditionalRequestConflict OperationAborted 409"),
+        (
+            _FULL,
+            (
+                "QuotaExceeded ServiceQuotaExceeded InsufficientStorage StorageFull 507 "
+                "XMinioStorageFull XMinioAdminBucketQuotaExceeded"
+            ),
+        ),
+        (
+            _DENIED,
+            (
+                "AccessDenied AllAccessDisabled AccountProblem Forbidden UnauthorizedAccess "
+                "MethodNotAllowed InvalidPayer NotSignedUp 401 403 405"
+            ),
+        ),
+        (_UNKNOWN_KEY, "InvalidAccessKeyId InvalidClientTokenId UnrecognizedClientException"),
+        (_WRONG_SECRET, "SignatureDoesNotMatch InvalidSecurity"),
+        (_EXPIRED, "ExpiredToken ExpiredTokenException InvalidToken TokenRefreshRequired"),
+        (_SKEWED, "RequestTimeTooSkewed RequestExpired"),
+        (_NO_BUCKET, "NoSuchBucket"),
+        (
+            _ELSEWHERE,
+            (
+                "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed "
+                "IllegalLocationConstraintException 301 307"
+            ),
+        ),
+        (_FROZEN, "InvalidObjectState"),
+        (
+            _MANGLED,
+            ("BadDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch IncompleteBody"),
+        ),
+        (
+            _BUSY,
+            (
+                "InternalError SlowDown SlowDownRead SlowDownWrite ServiceUnavailable Busy "
+                "RequestTimeout RequestTimeoutException RequestLimitExceeded Throttling "
+                "ThrottlingException ThrottledException TooManyRequests BandwidthLimitExceeded 429"
+            ),
+        ),
+    )
+    for code in codes.split()
+}
+"""Source: Amazon S3 API reference, "Error responses"; MinIO and Ceph for their own codes.
+
+Answers to HEAD have no body; boto3 then gives the HTTP status as the code.
+"""
+
+_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+    boto.ProfileNotFound,
+    boto.ConfigNotFound,
+    boto.ConfigParseError,
+    boto.RefreshWithMFAUnsupportedError,
+)
+
+_TRANSPORT = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+_PARSING = (ResponseParserError, ValueError, KeyError)
+
+
+@contextmanager
+def translated(key: str) -> Iterator[None]:
+    """Turn everything that boto3 and what is below it raises into ours."""  # noqa: DOC501 - the meanings say which
+    try:
+        yield
+    except boto.ClientError as error:
+        raise _from_answer(error, key) from error
+    except boto.BotoCoreError as error:
+        raise _made(_meaning_of_failure(error), key, type(error).__name__) from error
+    except _TRANSPORT as error:
+        raise _made(_NO_ANSWER, key, type(error).__name__) from error
+    except _PARSING as error:
+        raise _made(_NONSENSE, key, type(error).__name__) from error
+
+
+def code_of(error: boto.ClientError) -> str:
+    """Return the error's code, cleaned of anything that a terminal could obey."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return re.sub(r"[^A-Za-z0-9.]", "", code)[:64] or "unknown"
+
+
+def _from_answer(error: boto.ClientError, key: str) -> DrkeeperError:
+    code = code_of(error)
+    if meaning := _CODES.get(code):
+        return _made(meaning, key, code)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status in {500, 502, 503, 504, 429}:
+        return _made(_BUSY, key, code)
+    return StorageError(
+        f"the store refused the request ({code})",
+        hint="Look the code up in the manual of the store.",
+        key=key,
+        code=code,
+    )
+
+
+def _meaning_of_failure(error: boto.BotoCoreError) -> _Meaning:
+    if isinstance(error, _CREDENTIALS):
+        return _NO_CREDENTIALS
+    if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
+        return _NOT_TRUSTED
+    return _NO_ANSWER
+
+
+def _made(meaning: _Meaning, key: str, code: str) -> DrkeeperError:
+    of_key = f": {key}" if key else ""
+    return meaning.error(f"{meaning.text}{of_key} ({code})", hint=meaning.hint, key=key, code=code)

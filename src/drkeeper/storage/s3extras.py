@@ -1,0 +1,77 @@
+"""What only S3 can be asked: its clock, its versions, its locks, whether it checks checksums."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from drkeeper.storage.s3errors import code_of, translated
+
+_NOT_CONFIGURED = frozenset({"ObjectLockConfigurationNotFoundError", "404"})
+
+
+class S3Extras:
+    """Questions of the capability probe to one prefix of one bucket."""
+
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - boto3 builds its clients at run time
+        bucket: str,
+        prefix: str,
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def now(self) -> datetime | None:
+        """Return the store's own time, from the ``Date`` of an answer."""
+        with translated(""):
+            answer = self._client.head_bucket(Bucket=self._bucket)
+            date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+            if date is None:
+                return None
+            at = parsedate_to_datetime(date)
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+    def keeps_versions(self) -> bool | None:
+        """Tell whether overwritten and deleted objects are kept; ``None`` when not told."""
+        with translated(""):
+            try:
+                answer = self._client.get_bucket_versioning(Bucket=self._bucket)
+            except ClientError:
+                return None
+            return bool(answer.get("Status") == "Enabled")
+
+    def locks_objects(self) -> bool | None:
+        """Tell whether the bucket has Object Lock; ``None`` when not told."""
+        with translated(""):
+            try:
+                answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                return False if code_of(error) in _NOT_CONFIGURED else None
+            enabled = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled")
+            return bool(enabled == "Enabled")
+
+    def refused_checksums(self, key: str, data: bytes) -> tuple[str, ...]:
+        """Store ``data`` with wrong checksums and return the kinds that were refused.
+
+        What the store wrongly accepts is left for the caller to delete.
+        """
+        wrong = hashlib.sha256(b"not " + data).digest()
+        lies: dict[str, dict[str, str]] = {
+            "md5": {"ContentMD5": base64.b64encode(wrong[:16]).decode()},
+            "crc32": {"ChecksumCRC32": base64.b64encode(wrong[:4]).decode()},
+            "sha256": {"ChecksumSHA256": base64.b64encode(wrong).decode()},
+        }
+        refused = []
+        for kind, lie in lies.items():
+            with translated(key):
+                name = self._prefix + key
+                try:
+                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **lie)
+                except ClientError:
+                    refused.append(kind)
+        return tuple(refused)

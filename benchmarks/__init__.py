@@ -1,0 +1,1 @@
+"""drkeeper measured beside its peers: the same data, the same machine, in turn."""

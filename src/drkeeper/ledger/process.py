@@ -1,0 +1,54 @@
+"""Telling a living process from a dead one whose number was given away again."""
+
+import os
+
+from drkeeper.model.run import Process
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+"""Source: proc_sys_kernel(5), random."""
+
+_STARTED_FIELD = 22
+"""Source: proc_pid_stat(5), (22) starttime."""
+
+
+def this_process(host: str) -> Process:
+    """Describe the calling process; ``host`` names the machine, stable across boots."""
+    pid = os.getpid()
+    return Process(host, boot_id(), pid, _started(pid) or "")
+
+
+def boot_id() -> str:
+    """Return what the kernel drew at boot, or an empty text where there is none."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def is_alive(process: Process) -> bool:
+    """Say whether exactly this process still runs on this machine in this boot.
+
+    A process that exists but cannot be looked at counts as alive: calling a living run dead makes
+    it run twice, the other mistake only delays its make-up.
+    """
+    if process.boot_id != boot_id():
+        return False
+    started = _started(process.pid)
+    if started is None:
+        return False
+    return not process.started or process.started == started
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process began, in clock ticks since boot; ``None`` if it is no more."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except OSError:
+        return None
+    # The command name, in brackets, may hold blanks and brackets of its own.
+    fields = line.rpartition(b")")[2].split()
+    if fields[0] in {b"Z", b"X"}:  # dead, and only waiting for its parent to ask
+        return None
+    return fields[_STARTED_FIELD - 3].decode("ascii")

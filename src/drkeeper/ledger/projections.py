@@ -1,0 +1,179 @@
+"""What the events add up to: pure rules from an event to rows of the projections.
+
+The same rules write a row when an event is appended, and compute every row again when the ledger
+is verified or rebuilt; there is no other way into these tables.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from drkeeper.ledger.events import Event, Kind
+
+Row = dict[str, object]
+"""One row by column name, as the database holds it."""
+
+Find = Callable[[str, str], Row | None]
+"""Finds the row of (table, key) as it is before the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row as it is after an event.
+
+    Attributes:
+        table: Name of the projection.
+        key: Value of its primary key.
+        row: All columns.
+        new: Whether the row was not there before.
+    """
+
+    table: str
+    key: object
+    row: Row
+    new: bool
+
+
+class IllegalEventError(Exception):
+    """An event that cannot follow from those before it."""
+
+
+KEYS = {"run": "id", "recovery_point": "id", "verification": "event"}
+"""The primary key of every projection."""
+
+
+def changes(event: Event, find: Find) -> list[Change]:
+    """Return what ``event`` makes of the projections.
+
+    Raises:
+        IllegalEventError: The event contradicts those before it, or has no meaning.
+    """
+    try:
+        body = json.loads(event.body)
+        match Kind(event.kind):
+            case Kind.LEDGER_CREATED:
+                return []
+            case Kind.RUN_BEGUN:
+                return [_begun(event, body, find)]
+            case Kind.RUN_ENDED | Kind.RUN_INTERRUPTED:
+                return [_ended(event, body, find)]
+            case Kind.POINT_RECORDED:
+                return [_point(event, body, find)]
+            case Kind.VERIFICATION_RECORDED:
+                return [_verification(event, body, find)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise IllegalEventError(f"event {event.seq} ({event.kind}) has no meaning") from error
+
+
+def compact(value: object) -> str:
+    """Spell JSON as :func:`drkeeper.ledger.events.canonical` does, for a column."""
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+
+def _begun(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    key = _text(body["run"])
+    if find("run", key) is not None:
+        raise IllegalEventError(f"event {event.seq} begins run {key} again")
+    process = body["process"]
+    if not isinstance(process, dict):
+        raise TypeError("process")
+    row: Row = {
+        "id": key,
+        "policy": body["policy"],
+        "operation": body["operation"],
+        "state": body["state"],
+        "started_at": body["started_at"],
+        "ended_at": None,
+        "host": process["host"],
+        "boot_id": process["boot_id"],
+        "pid": process["pid"],
+        "process_started": process["started"],
+        "lease_owner": None,
+        "lease_until": None,
+        "result": "{}",
+        "failure": None,
+        "begun_event": event.seq,
+        "event": event.seq,
+    }
+    return Change("run", key, row, new=True)
+
+
+# A run that others took for dead may still tell how it really ended: it knows best.
+_MAY_END = frozenset({"queued", "running", "interrupted"})
+
+
+def _ended(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    key = _text(body["run"])
+    before = find("run", key)
+    if before is None:
+        raise IllegalEventError(f"event {event.seq} ends run {key}, which never began")
+    if before["state"] not in _MAY_END:
+        raise IllegalEventError(f"event {event.seq} ends run {key} again")
+    failure = body["failure"]
+    row = before | {
+        "state": body["state"],
+        "ended_at": body["ended_at"],
+        "result": compact(body["result"]),
+        "failure": None if failure is None else compact(failure),
+        "event": event.seq,
+    }
+    return Change("run", key, row, new=False)
+
+
+_POINT_FIELDS = (
+    *("policy", "repository", "lineage", "commit_number", "session", "run"),
+    *("consistent_at", "finished_at", "plain_bytes", "stored_bytes", "new_bytes"),
+    *("files", "entries", "unreadable", "changed", "complete", "consistency", "proof"),
+)
+
+
+def _point(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    key = f"{body['repository']}/{body['commit_number']}"
+    if find("recovery_point", key) is not None:
+        raise IllegalEventError(f"event {event.seq} records recovery point {key} again")
+    row: Row = {name: body[name] for name in _POINT_FIELDS}
+    _known_run(event, row, find)
+    return Change("recovery_point", key, row | {"id": key, "event": event.seq}, new=True)
+
+
+_VERIFICATION_FIELDS = (
+    *("run", "policy", "repository", "kind", "passed", "checked_at"),
+    *("objects", "read_bytes", "findings", "detail"),
+)
+
+
+def _verification(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    row: Row = {name: body[name] for name in _VERIFICATION_FIELDS}
+    _known_run(event, row, find)
+    return Change("verification", event.seq, row | {"event": event.seq}, new=True)
+
+
+def _known_run(event: Event, row: Row, find: Find) -> None:
+    run = row["run"]
+    if run is not None and find("run", _text(run)) is None:
+        raise IllegalEventError(f"event {event.seq} names run {run}, which never began")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+class Fold:
+    """All projections in memory, as the events seen so far make them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[object, Row]] = {name: {} for name in KEYS}
+
+    def add(self, event: Event) -> None:
+        """Take one more event into account.
+
+        Raises:
+            IllegalEventError: It contradicts those before it; nothing was changed.
+        """
+        for change in changes(event, self._find):
+            self.rows[change.table][change.key] = change.row
+
+    def _find(self, table: str, key: str) -> Row | None:
+        return self.rows[table].get(key)

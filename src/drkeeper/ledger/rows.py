@@ -1,0 +1,198 @@
+"""Between the values of the model and the rows of the projections.
+
+A row that was damaged in the file is an error of the ledger, never a wrong value.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from drkeeper.errors import LedgerError
+from drkeeper.ledger.events import instant_from_text
+from drkeeper.model.run import (
+    CheckKind,
+    Consistency,
+    Operation,
+    Process,
+    Proof,
+    RecoveryPoint,
+    Run,
+    RunFailure,
+    RunId,
+    RunState,
+    Verification,
+)
+
+Row = Mapping[str, object]
+
+_T = TypeVar("_T")
+
+
+def checked(convert: Callable[[Row], _T], row: Row) -> _T:
+    """Convert a row, calling what cannot be converted by its name.
+
+    Raises:
+        LedgerError: The row does not hold what was once written.
+    """
+    try:
+        return convert(row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LedgerError(
+            "row of the ledger is damaged",
+            hint="Run drkeeper ledger verify, and keep the file.",
+        ) from error
+
+
+def run_from_row(row: Row) -> Run:
+    """Make a run out of its row."""
+    failure = _optional_text(row, "failure")
+    ended_at = _optional_text(row, "ended_at")
+    return Run(
+        id=RunId(_text(row, "id")),
+        policy=_optional_text(row, "policy"),
+        operation=Operation(_text(row, "operation")),
+        state=RunState(_text(row, "state")),
+        process=process_from_row(row),
+        started_at=_instant(row, "started_at"),
+        ended_at=None if ended_at is None else instant_from_text(ended_at),
+        result=dict(json.loads(_text(row, "result"))),
+        failure=None if failure is None else RunFailure(**json.loads(failure)),
+        begun_event=_number(row, "begun_event"),
+        event=_number(row, "event"),
+    )
+
+
+def process_from_row(row: Row) -> Process:
+    """Make the process out of its run's row."""
+    return Process(
+        _text(row, "host"),
+        _text(row, "boot_id"),
+        _number(row, "pid"),
+        _text(row, "process_started"),
+    )
+
+
+def point_from_row(row: Row) -> RecoveryPoint:
+    """Make a recovery point out of its row."""
+    run = _optional_text(row, "run")
+    return RecoveryPoint(
+        repository=_text(row, "repository"),
+        lineage=_text(row, "lineage"),
+        commit_number=_number(row, "commit_number"),
+        session=_text(row, "session"),
+        policy=_text(row, "policy"),
+        consistent_at=_instant(row, "consistent_at"),
+        finished_at=_instant(row, "finished_at"),
+        run=None if run is None else RunId(run),
+        plain_bytes=_number(row, "plain_bytes"),
+        stored_bytes=_number(row, "stored_bytes"),
+        new_bytes=_number(row, "new_bytes"),
+        files=_number(row, "files"),
+        entries=_number(row, "entries"),
+        unreadable=_number(row, "unreadable"),
+        changed=_number(row, "changed"),
+        complete=_flag(row, "complete"),
+        consistency=Consistency(_text(row, "consistency")),
+        proof=Proof(_text(row, "proof")),
+        event=_number(row, "event"),
+    )
+
+
+def verification_from_row(row: Row) -> Verification:
+    """Make a verification out of its row."""
+    run = _optional_text(row, "run")
+    return Verification(
+        repository=_text(row, "repository"),
+        kind=CheckKind(_text(row, "kind")),
+        passed=_flag(row, "passed"),
+        checked_at=_instant(row, "checked_at"),
+        run=None if run is None else RunId(run),
+        policy=_optional_text(row, "policy"),
+        objects=_number(row, "objects"),
+        read_bytes=_number(row, "read_bytes"),
+        findings=_number(row, "findings"),
+        detail=_text(row, "detail"),
+        event=_number(row, "event"),
+    )
+
+
+def point_body(point: RecoveryPoint) -> dict[str, object]:
+    """Spell a recovery point for an event."""
+    return {
+        "policy": point.policy,
+        "repository": point.repository,
+        "lineage": point.lineage,
+        "commit_number": point.commit_number,
+        "session": point.session,
+        "run": point.run,
+        "consistent_at": point.consistent_at,
+        "finished_at": point.finished_at,
+        "plain_bytes": point.plain_bytes,
+        "stored_bytes": point.stored_bytes,
+        "new_bytes": point.new_bytes,
+        "files": point.files,
+        "entries": point.entries,
+        "unreadable": point.unreadable,
+        "changed": point.changed,
+        "complete": point.complete,
+        "consistency": point.consistency,
+        "proof": point.proof,
+    }
+
+
+def verification_body(verification: Verification) -> dict[str, object]:
+    """Spell a verification for an event."""
+    return {
+        "run": verification.run,
+        "policy": verification.policy,
+        "repository": verification.repository,
+        "kind": verification.kind,
+        "passed": verification.passed,
+        "checked_at": verification.checked_at,
+        "objects": verification.objects,
+        "read_bytes": verification.read_bytes,
+        "findings": verification.findings,
+        "detail": verification.detail,
+    }
+
+
+def failure_body(failure: RunFailure | None) -> dict[str, object] | None:
+    """Spell a failure for an event."""
+    if failure is None:
+        return None
+    return {
+        "kind": failure.kind,
+        "message": failure.message,
+        "exit_code": failure.exit_code,
+        "hint": failure.hint,
+    }
+
+
+def _text(row: Row, name: str) -> str:
+    value = row[name]
+    if not isinstance(value, str):
+        raise TypeError(name)
+    return value
+
+
+def _optional_text(row: Row, name: str) -> str | None:
+    return None if row[name] is None else _text(row, name)
+
+
+def _number(row: Row, name: str) -> int:
+    value = row[name]
+    if type(value) is not int:
+        raise TypeError(name)
+    return value
+
+
+def _flag(row: Row, name: str) -> bool:
+    value = row[name]
+    if not isinstance(value, bool):
+        raise TypeError(name)
+    return value
+
+
+def _instant(row: Row, name: str) -> datetime:
+    return instant_from_text(_text(row, name))

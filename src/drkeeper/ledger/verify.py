@@ -1,0 +1,163 @@
+"""Whether a ledger is what was written: chain, head, projections, shape, file.
+
+SQLite's own ``integrity_check`` sees a broken tree, not a changed value; the chain sees every
+changed value of an event, and computing the projections again sees every changed value of theirs.
+What neither can see is the removal of the last events together with a head set back to match:
+docs/ledger.md, "What is not found".
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Connection, create_engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from drkeeper.errors import LedgerError
+from drkeeper.ledger.chain import DAMAGED_HINT, HEAD_ID, events, is_sound
+from drkeeper.ledger.events import GENESIS
+from drkeeper.ledger.projections import KEYS, Fold, IllegalEventError, Row
+from drkeeper.ledger.tables import PROJECTIONS, SQLITE_TRIGGERS, head as head_table, metadata
+
+MOST_FINDINGS = 100
+"""How many findings are told. Source: ours; one is enough to distrust the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was looked at and what was found wrong.
+
+    Attributes:
+        events: Length of the chain, as far as it is sound.
+        head: Hash of the last sound event, in hexadecimal.
+        findings: What is wrong, in words; empty when nothing is.
+    """
+
+    events: int
+    head: str
+    findings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing wrong was found."""
+        return not self.findings
+
+
+def verify(connection: Connection) -> VerifyReport:
+    """Look at everything within the caller's read transaction; never changes anything."""
+    findings: list[str] = []
+    chain = _Chain()
+    steps: tuple[Callable[[], Iterator[str]], ...] = (
+        lambda: _check_file(connection),
+        lambda: _check_shape(connection),
+        lambda: chain.check(connection),
+        lambda: _check_head(connection, chain),
+        lambda: _check_projections(connection, chain.fold),
+    )
+    for step in steps:
+        try:
+            findings.extend(islice(step(), MOST_FINDINGS))
+        except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+            # Damage may also show as a value that the driver cannot hand out.
+            findings.append(f"file cannot be read in full: {getattr(error, 'orig', None) or error}")
+    return VerifyReport(chain.seq, chain.prev.hex(), tuple(findings[:MOST_FINDINGS]))
+
+
+def fold_or_refuse(connection: Connection) -> Fold:
+    """Compute the projections from a chain that must be sound.
+
+    Raises:
+        LedgerError: The chain is damaged; nothing can be concluded from it.
+    """
+    chain = _Chain()
+    findings = [*chain.check(connection), *_check_head(connection, chain)]
+    if findings:
+        raise LedgerError(f"chain of the ledger is damaged: {findings[0]}", hint=DAMAGED_HINT)
+    return chain.fold
+
+
+class _Chain:
+    """The walk along the events, and what they add up to."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.prev = GENESIS
+        self.fold = Fold()
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        for event in events(connection):
+            if not is_sound(event, self.seq + 1, self.prev):
+                yield f"event {self.seq + 1} was changed, moved or removed"
+                return  # what follows hangs in the air
+            try:
+                self.fold.add(event)
+            except IllegalEventError as error:
+                yield str(error)
+            self.seq, self.prev = event.seq, event.hash
+
+
+def _check_head(connection: Connection, chain: _Chain) -> Iterator[str]:
+    heads = connection.execute(select(head_table)).all()
+    if [tuple(head) for head in heads] != [(HEAD_ID, chain.seq, chain.prev)]:
+        yield f"head does not name event {chain.seq}, the last one found"
+
+
+def _check_projections(connection: Connection, fold: Fold) -> Iterator[str]:
+    for name, table in PROJECTIONS.items():
+        due = dict(fold.rows[name])
+        for found in connection.execution_options(yield_per=1000).execute(select(table)).mappings():
+            key = found[KEYS[name]]
+            if not _same(due.pop(key, None), dict(found)):
+                yield f"{name} {key!r} is not what its events say"
+        for key in due:
+            yield f"{name} {key!r} is missing"
+
+
+def _same(due: Row | None, found: Row) -> bool:
+    """Compare values and types: 1, 1.0 and True are equal, but not the same."""
+    if due is None or due.keys() != found.keys():
+        return False
+    return all(due[k] == found[k] and type(due[k]) is type(found[k]) for k in due)
+
+
+def _check_file(connection: Connection) -> Iterator[str]:
+    """Ask SQLite about its trees and about references that lead nowhere."""
+    for row in connection.exec_driver_sql("PRAGMA integrity_check"):
+        if row[0] != "ok":
+            yield f"integrity_check: {row[0]}"
+    for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"foreign_key_check: row {row[1]} of {row[0]} refers to nothing in {row[2]}"
+
+
+def _check_shape(connection: Connection) -> Iterator[str]:
+    """Compare tables, indexes and triggers with those of the code."""
+    engine = create_engine("sqlite+pysqlite://")
+    try:
+        with engine.connect() as model:
+            metadata.create_all(model)
+            for statement in SQLITE_TRIGGERS.values():
+                model.exec_driver_sql(statement)
+            due, found = _shape(model), _shape(connection)
+    finally:
+        engine.dispose()
+    for name in sorted(due.keys() | found.keys()):
+        if due.get(name) != found.get(name):
+            yield f"{name} is not as drkeeper made it"
+
+
+def _shape(connection: Connection) -> dict[str, object]:
+    """Describe a schema independent of how its statements were spelt; triggers are, by us."""
+    shape: dict[str, object] = {}
+    objects = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+    for kind, name, table, sql in objects.all():
+        match kind:
+            case "table":
+                columns = connection.exec_driver_sql(f'PRAGMA table_xinfo("{name}")').all()
+                keys = connection.exec_driver_sql(f'PRAGMA foreign_key_list("{name}")').all()
+                shape[f"table {name}"] = (columns, sorted(tuple(key)[2:] for key in keys))
+            case "index":
+                columns = connection.exec_driver_sql(f'PRAGMA index_xinfo("{name}")').all()
+                shape[f"index {name}"] = (table, columns)
+            case _:
+                shape[f"{kind} {name}"] = (table, sql)
+    return shape

@@ -57,7 +57,7 @@ def prepare(path: str, *, make: bool = True) -> str:
     return os.path.join(os.path.realpath(directory), name)
 
 
-def check(path: str) -> bool:
+def check(path: str, *, mounts: str = MOUNTS) -> bool:
     """Check the ledger's place and say whether there is a file, without opening it.
 
     Raises:
@@ -66,7 +66,7 @@ def check(path: str) -> bool:
     directory = os.path.dirname(path)
     try:
         _check_directory(directory)
-        _check_file_system(directory)
+        _check_file_system(directory, mounts)
         return _check_file(path)
     except OSError as error:
         refuse("ledger cannot be looked at", path, error)
@@ -152,13 +152,13 @@ def make_file(path: str) -> None:
     os.close(os.open(path, flags, _FILE_MODE))
 
 
-def _check_file_system(directory: str) -> None:
+def _check_file_system(directory: str, mounts: str) -> None:
     try:
-        with open(MOUNTS, "rb") as file:
-            mounts = file.read()
+        with open(mounts, "rb") as file:
+            table = file.read()
     except FileNotFoundError:
         return  # no /proc: nothing to know, and no reason to suspect a network
-    kind = network_file_system(mounts, os.fsencode(directory))
+    kind = network_file_system(table, os.fsencode(directory))
     if kind is not None:
         raise LedgerError(
             f"ledger lies on a network file system ({kind}): {directory}",
@@ -179,7 +179,7 @@ def network_file_system(mounts: bytes, path: bytes) -> str | None:
         proc_pid_mountinfo(5): field 5 is the mount point, the field after the dash the type.
     """
     best, kind = b"", ""
-    for line in mounts.splitlines():
+    for line in mounts.split(b"\n"):
         left, _, right = line.partition(b" - ")
         fields, rest = left.split(b" "), right.split(b" ")
         place = _unescaped(b"".join(fields[4:5]))

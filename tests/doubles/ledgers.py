@@ -1,0 +1,133 @@
+"""Ledgers with a clock that the test holds, histories to fill them, and a way behind their back."""
+
+import random
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from drkeeper.ledger.ledger import Ledger, open_ledger
+from drkeeper.model.run import (
+    CheckKind,
+    Consistency,
+    Operation,
+    Process,
+    RecoveryPoint,
+    RunFailure,
+    RunState,
+    Verification,
+)
+
+BEGINNING = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
+
+
+class TickingClock:
+    """A clock that moves on by one second whenever it is asked."""
+
+    def __init__(self, at: datetime = BEGINNING) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+def somebody(*, host: str = "keeper", pid: int = 4711) -> Process:
+    return Process(host, "boot-1", pid, "100")
+
+
+def ledger_at(path: Path, **options) -> Ledger:
+    """Open a ledger as the process that ``somebody`` describes."""
+    options = {"clock": TickingClock(), "me": somebody, "patience": timedelta(seconds=20)} | options
+    return open_ledger(path, **options)
+
+
+def recovery_point(number: int, *, policy: str = "home", **fields) -> RecoveryPoint:
+    at = BEGINNING + timedelta(minutes=number)
+    return RecoveryPoint(
+        **{
+            "repository": "c0ffee",
+            "lineage": "11aa",
+            "commit_number": number,
+            "session": f"5e55{number:04x}",
+            "policy": policy,
+            "consistent_at": at,
+            "finished_at": at + timedelta(seconds=30),
+            "plain_bytes": 1000 * number,
+            "stored_bytes": 400 * number,
+            "new_bytes": 500 * number,
+            "files": number,
+            "entries": 2 * number,
+            "consistency": Consistency.CRASH,
+        }
+        | fields
+    )
+
+
+def verification(**fields) -> Verification:
+    return Verification(
+        **{
+            "repository": "c0ffee",
+            "kind": CheckKind.STRUCTURE,
+            "passed": True,
+            "checked_at": BEGINNING,
+            "objects": 12,
+            "read_bytes": 3456,
+        }
+        | fields
+    )
+
+
+def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
+    """Give a ledger a random history, the same for the same seed but for the names of runs."""
+    chance = random.Random(seed)
+    for number in range(1, runs + 1):
+        policy = chance.choice(["home", "shop", "mail ä"])
+        operation = chance.choice(list(Operation))
+        run = ledger.begin_run(policy, operation)
+        made = []
+        if operation is Operation.BACKUP and chance.random() < 0.8:
+            made.append(recovery_point(number, policy=policy, run=run))
+        if operation is Operation.CHECK:
+            made.append(verification(run=run, passed=chance.random() < 0.7, detail="pack 7"))
+        end = chance.choice(["ended", "ended", "failed", "dead", "running"])
+        if end == "ended":
+            ledger.end_run(run, RunState.SUCCEEDED, result={"files": number}, made=made)
+        elif end == "failed":
+            failure = RunFailure("StorageError", "store refused", 17, "Check the keys.")
+            ledger.end_run(run, RunState.FAILED, failure=failure)
+        elif end == "dead":
+            ledger.interrupt_dead_runs(lambda process: False)
+
+
+def what_a_reader_sees(ledger: Ledger) -> list[object]:
+    """Everything that the ledger answers, by every way to ask."""
+    policies = [None, "home", "shop", "mail ä"]
+    return [
+        ledger.events(limit=10**9),
+        *(ledger.runs(policy) for policy in policies),
+        *(ledger.recovery_points(policy) for policy in policies),
+        *(ledger.verifications(repository) for repository in (None, "c0ffee")),
+    ]
+
+
+TRIGGERS = ("event_is_never_updated", "event_is_never_deleted", "event_follows_the_last")
+
+
+def behind_its_back(path: Path, *statements: str) -> None:
+    """Change a ledger file as somebody with a database tool would, triggers first removed."""
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for trigger in TRIGGERS:
+            connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+        for statement in statements:
+            connection.execute(statement)
+        for (trigger,) in kept:
+            connection.execute(trigger)
+        connection.commit()

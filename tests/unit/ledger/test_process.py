@@ -1,0 +1,34 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+from drkeeper.ledger.process import is_alive, this_process
+
+
+def test_this_process_is_alive():
+    """A process recognises itself, and knows its host by the name it was given."""
+    me = this_process("keeper")
+    assert (me.host, me.pid) == ("keeper", os.getpid())
+    assert me.started
+    assert is_alive(me)
+
+
+def test_the_same_number_is_not_the_same_process():
+    """A number that was given away again, or one from before a reboot, is a dead process."""
+    me = this_process("keeper")
+    assert not is_alive(replace(me, started="1"))
+    assert not is_alive(replace(me, boot_id="another boot"))
+    assert is_alive(replace(me, started=""))
+
+
+def test_ended_processes_are_dead():
+    """A process that ended is dead, also while its parent has not asked for its end."""
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=-1)
+    them = replace(this_process("keeper"), pid=child.pid, started="")
+    assert is_alive(them)
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_alive(them)
+    child.wait()
+    assert not is_alive(them)

@@ -1,0 +1,151 @@
+"""Which objects a snapshot needs, readable with the refs key alone (docs/format.md, 8).
+
+Rows are sorted and cut by content, so most parts of the list are those of the snapshot before and
+are named again instead of stored again.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+from operator import lt
+from typing import Final
+
+import msgspec
+
+from drkeeper.errors import IntegrityError
+from drkeeper.repository.places import ObjectKind, Place
+
+ROW_BYTES: Final = 33
+MAX_PART_ROWS: Final = 65_536
+"""Source: docs/format.md, 8."""
+
+_CUT_EVERY: Final = 1024
+
+
+class RefKind(IntEnum):
+    """Kind of a needed object, as a row says it."""
+
+    PACK = 1
+    META = 2
+    REFS = 3
+
+
+OBJECT_KINDS: Final = {
+    RefKind.PACK: ObjectKind.PACKS,
+    RefKind.META: ObjectKind.META,
+    RefKind.REFS: ObjectKind.REFS,
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ref:
+    """One needed object.
+
+    Attributes:
+        kind: What it is.
+        id: Its id.
+        session: The session that wrote it.
+    """
+
+    kind: RefKind
+    id: bytes
+    session: bytes
+
+    def encode(self) -> bytes:
+        """Return its row."""
+        return bytes((self.kind,)) + self.id + self.session
+
+    @property
+    def reference(self) -> str:
+        """Its name as ``condemn`` entries say it."""
+        return f"{OBJECT_KINDS[self.kind].value}/{self.id.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class RefsPart:
+    """One part of the list.
+
+    Attributes:
+        first_row: Its first row.
+        rows: How many it has.
+        place: Where it is.
+    """
+
+    first_row: bytes
+    rows: int
+    place: Place
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int, list[bytes | int]]])
+
+
+def encode_root(parts: Iterable[RefsPart]) -> bytes:
+    """Return the bytes of a refs root."""
+    return _encoder.encode([(part.first_row, part.rows, part.place.to_list()) for part in parts])
+
+
+def decode_root(data: bytes) -> list[RefsPart]:
+    """Read a refs root.
+
+    Raises:
+        IntegrityError: It is malformed or not in order.
+    """
+    try:
+        rows = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"refs root is malformed: {error}") from None
+    parts = [RefsPart(first, count, Place.from_list(place)) for first, count, place in rows]
+    for part in parts:
+        if len(part.first_row) != ROW_BYTES or not 1 <= part.rows <= MAX_PART_ROWS:
+            raise IntegrityError("refs root is malformed: part out of bounds")
+    if any(first.first_row >= second.first_row for first, second in pairwise(parts)):
+        raise IntegrityError("refs root is malformed: parts out of order")
+    return parts
+
+
+def encode_part(rows: list[bytes]) -> bytes:
+    """Return the bytes of a part."""
+    return b"".join(rows)
+
+
+def decode_part(data: bytes, part: RefsPart) -> list[Ref]:
+    """Read the rows of a part.
+
+    Raises:
+        IntegrityError: It is malformed, not in order, or not the part the root names.
+    """
+    if len(data) != part.rows * ROW_BYTES:
+        raise IntegrityError("part of refs has another length than its root says")
+    rows = [data[at : at + ROW_BYTES] for at in range(0, len(data), ROW_BYTES)]
+    if rows[0] != part.first_row or not all(map(lt, rows, rows[1:])):
+        raise IntegrityError("part of refs is out of order")
+    try:
+        return [Ref(RefKind(row[0]), row[1:17], row[17:33]) for row in rows]
+    except ValueError:
+        raise IntegrityError("part of refs names an unknown kind") from None
+
+
+def split(rows: list[bytes]) -> list[list[bytes]]:
+    """Cut sorted rows into parts; only the rows decide where."""
+    parts: list[list[bytes]] = []
+    begin = 0
+    for end, row in enumerate(rows, start=1):
+        cut = int.from_bytes(row[1:3], "big") % _CUT_EVERY == 0
+        if cut or end == len(rows) or end - begin == MAX_PART_ROWS:
+            parts.append(rows[begin:end])
+            begin = end
+    return parts
+
+
+def read_refs(parts: Iterable[RefsPart], read: Callable[[Place], bytes]) -> set[Ref]:
+    """Return everything a refs root names; ``read`` returns a part, decoded and proven.
+
+    Raises:
+        IntegrityError: A part is malformed.
+    """
+    found: set[Ref] = set()
+    for part in parts:
+        found.update(decode_part(read(part.place), part))
+    return found

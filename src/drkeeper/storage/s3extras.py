@@ -75,3 +75,17 @@ class S3Extras:
                 except ClientError:
                     refused.append(kind)
         return tuple(refused)
+
+    def paged(self, prefix: str, *, page_objects: int) -> list[str]:
+        """Return the keys of a listing that is asked for in small pages."""
+        with translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket,
+                Prefix=self._prefix + prefix,
+                PaginationConfig={"PageSize": page_objects, "MaxItems": 1000},
+            )
+            return [
+                item["Key"].removeprefix(self._prefix)
+                for page in pages
+                for item in page.get("Contents", ())
+            ]

@@ -1,0 +1,97 @@
+"""Where drkeeper keeps things on this machine."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+SETTINGS_NAME = "drkeeper.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """The folders and files of one installation.
+
+    Attributes:
+        settings: ``drkeeper.yaml``; need not exist.
+        policies: Folder of policies, one a file.
+        keys: Folder with a folder of key files for each repository.
+        state: Pins and the ledger: cannot be rebuilt without the store.
+        cache: Can be rebuilt at any time.
+        chosen_by: Which rule chose ``settings``, for people.
+        state_fixed: Whether a variable of the environment chose ``state``.
+        cache_fixed: Whether a variable of the environment chose ``cache``.
+    """
+
+    settings: Path
+    policies: Path
+    keys: Path
+    state: Path
+    cache: Path
+    chosen_by: str
+    state_fixed: bool = False
+    cache_fixed: bool = False
+
+    def with_folders(self, *, state: str | None, cache: str | None) -> "Locations":
+        """Return these locations with what ``drkeeper.yaml`` says, where no variable said more."""
+        return replace(
+            self,
+            state=Path(state) if state and not self.state_fixed else self.state,
+            cache=Path(cache) if cache and not self.cache_fixed else self.cache,
+        )
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's database."""
+        return self.state / "ledger.sqlite"
+
+
+def find_locations(
+    environment: Mapping[str, str], *, config: str | None = None, root: bool | None = None
+) -> Locations:
+    """Decide where everything is.
+
+    ``config`` (``--config``) wins over ``DRKEEPER_CONFIG``; both name ``drkeeper.yaml`` or its folder.
+    Else root uses /etc, /var/lib and /var/cache, and anybody else the XDG folders. Policies and keys
+    are beside ``drkeeper.yaml``. ``DRKEEPER_STATE_DIR`` and ``DRKEEPER_CACHE_DIR`` win for theirs.
+
+    Args:
+        environment: The process's environment.
+        config: What ``--config`` said.
+        root: Whether to use the system's folders; default: whether this is the superuser.
+    """
+    system = os.geteuid() == 0 if root is None else root
+    home = Path(environment.get("HOME") or "/")
+
+    def xdg(variable: str, default: str) -> Path:
+        value = environment.get(variable, "")
+        return Path(value if value.startswith("/") else home / default) / "drkeeper"
+
+    chosen_by = "the system's folders" if system else "the XDG folders"
+    settings = (
+        Path("/etc/drkeeper") if system else xdg("XDG_CONFIG_HOME", ".config")
+    ) / SETTINGS_NAME
+    for value, origin in (
+        (config, "--config"),
+        (environment.get("DRKEEPER_CONFIG"), "DRKEEPER_CONFIG"),
+    ):
+        if value:
+            settings, chosen_by = _settings_of(Path(value)), origin
+            break
+    state = Path("/var/lib/drkeeper") if system else xdg("XDG_STATE_HOME", ".local/state")
+    cache = Path("/var/cache/drkeeper") if system else xdg("XDG_CACHE_HOME", ".cache")
+    return Locations(
+        settings=settings,
+        policies=settings.parent / "policies.d",
+        keys=settings.parent / "keys",
+        state=Path(environment.get("DRKEEPER_STATE_DIR") or state).absolute(),
+        cache=Path(environment.get("DRKEEPER_CACHE_DIR") or cache).absolute(),
+        chosen_by=chosen_by,
+        state_fixed=bool(environment.get("DRKEEPER_STATE_DIR")),
+        cache_fixed=bool(environment.get("DRKEEPER_CACHE_DIR")),
+    )
+
+
+def _settings_of(path: Path) -> Path:
+    path = path.absolute()
+    return path if path.suffix in {".yaml", ".yml"} else path / SETTINGS_NAME

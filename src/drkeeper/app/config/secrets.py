@@ -1,0 +1,141 @@
+"""Passphrases and key files: where they come from, and whom they must not be shown to."""
+
+import os
+import shlex
+import stat
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from drkeeper.app.config.environment import child_environment, take_secret_variable
+from drkeeper.errors import ConfigurationError
+
+LARGEST_SECRET = 1024 * 1024
+"""Bytes of the largest key or passphrase file that is read."""
+COMMAND_TIMEOUT_S = 60
+"""A passphrase command may ask a person or a remote vault, but not for ever."""
+_CREDENTIAL_PREFIX = "drkeeper."
+
+
+def read_private_file(path: Path) -> bytes:
+    """Return the content of a file that holds a secret.
+
+    Raises:
+        ConfigurationError: It is missing, too large, no regular file, or others may read it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}",
+            hint="Name an existing file that this user may read.",
+        ) from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            # A pipe from the shell's <( ) is as private as its process.
+            if stat.S_ISFIFO(status.st_mode):
+                os.set_blocking(descriptor, True)
+                return _bounded(file.read(LARGEST_SECRET + 1), path)
+            raise ConfigurationError(f"{path} is not a file", hint="Name a regular file.")
+        if status.st_mode & 0o077 and not _is_systemd_credential(path):
+            raise ConfigurationError(
+                f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
+                hint=f"Run chmod 600 {shlex.quote(str(path))}, and replace the secret if it was seen.",
+            )
+        return _bounded(file.read(LARGEST_SECRET + 1), path)
+
+
+def _bounded(content: bytes, path: Path) -> bytes:
+    if len(content) > LARGEST_SECRET:
+        raise ConfigurationError(
+            f"{path} is larger than {LARGEST_SECRET} bytes", hint="Name a key or passphrase file."
+        )
+    return content
+
+
+def _is_systemd_credential(path: Path) -> bool:
+    # systemd owns that folder and mounts it for one service only; its files may be 0440.
+    return path.is_relative_to("/run/credentials")
+
+
+def find_secret(name: str, environment: Mapping[str, str]) -> str | None:
+    """Return the secret ``name`` (``PASSPHRASE``) from the one place that holds it, or ``None``.
+
+    In turn: ``DRKEEPER_<name>_FILE``, ``DRKEEPER_<name>_COMMAND`` (split like a shell would, run
+    without one, its standard output taken), ``DRKEEPER_<name>``, and the systemd credential
+    ``drkeeper.<name in lower case>``. The first line ends the secret.
+
+    Raises:
+        ConfigurationError: Two of the variables are set, or the one that is cannot be used.
+    """
+    variables = [f"DRKEEPER_{name}{suffix}" for suffix in ("_FILE", "_COMMAND", "")]
+    given = [variable for variable in variables if environment.get(variable)]
+    if len(given) > 1:
+        raise ConfigurationError(
+            f"both {given[0]} and {given[1]} are set", hint="Unset all but one of them."
+        )
+    if not given:
+        return _from_credentials(name, environment)
+    if given[0].endswith("_FILE"):
+        return _first_line(read_private_file(Path(environment[given[0]])), given[0])
+    if given[0].endswith("_COMMAND"):
+        return _first_line(_output_of(environment[given[0]], given[0]), given[0])
+    value = environment[given[0]]
+    take_secret_variable(given[0])
+    return value
+
+
+def credential_file(name: str, environment: Mapping[str, str]) -> Path | None:
+    """Return the file of the systemd credential ``drkeeper.<name>``, or ``None``."""
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    path = Path(folder) / f"{_CREDENTIAL_PREFIX}{name}"
+    return path if path.is_file() else None
+
+
+def _from_credentials(name: str, environment: Mapping[str, str]) -> str | None:
+    path = credential_file(name.lower(), environment)
+    return None if path is None else _first_line(read_private_file(path), path.name)
+
+
+def _output_of(command: str, variable: str) -> bytes:
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{variable} cannot be split into words: {error}", hint="Close the quotes."
+        ) from error
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator's own command, no shell
+            argv,
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env=child_environment(),
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it took too long"
+        raise ConfigurationError(
+            f"the command of {variable} failed: {reason}", hint="Run it by hand to see why."
+        ) from error
+    if done.returncode != 0:
+        raise ConfigurationError(
+            f"the command of {variable} ended with status {done.returncode}",
+            hint="Run it by hand to see why.",
+        )
+    return done.stdout
+
+
+def _first_line(content: bytes, origin: str) -> str:
+    try:
+        line = content.decode().split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{origin} does not give text", hint="Give the passphrase as UTF-8 text."
+        ) from error
+    if not line:
+        raise ConfigurationError(f"{origin} gives an empty passphrase", hint="Give a passphrase.")
+    return line

@@ -1,0 +1,108 @@
+"""Policies as the rest of drkeeper sees them: read, checked, complete."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+
+from drkeeper.model.retention import Retention
+from drkeeper.model.schedule import Schedule, longest_gap, next_run
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSource:
+    """A file tree to protect.
+
+    Attributes:
+        paths: Absolute paths, as the policy names them.
+        exclude: Patterns in the manner of gitignore.
+        exclude_caches: Whether directories marked by ``CACHEDIR.TAG`` are left out.
+        one_file_system: Whether mount points below a path are left out.
+        exclude_larger_than: Files of more bytes are left out; ``None`` for no limit.
+    """
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    exclude_caches: bool = False
+    one_file_system: bool = True
+    exclude_larger_than: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The word for this kind of source in policies and snapshots."""
+        return "files"
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What the policy promises.
+
+    Attributes:
+        rpo: Most data, as time, that may be lost; ``None`` when nothing is promised.
+        rto: Longest time from declaring a disaster to a proven service; ``None`` likewise.
+    """
+
+    rpo: timedelta | None = None
+    rto: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one backup may use of the machine; ``None`` leaves the choice to drkeeper.
+
+    Attributes:
+        memory_bytes: Memory for content on its way.
+        workers: Threads that compress and seal.
+        compression_level: zstd level, 1 to 19.
+    """
+
+    memory_bytes: int | None = None
+    workers: int | None = None
+    compression_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is promised for a source, and how.
+
+    Attributes:
+        name: Unique in one configuration; with the kind of source it names the lineage.
+        source: What is protected.
+        repository: Name of the repository in the configuration.
+        zone_name: IANA name of ``zone``.
+        zone: The zone in which the schedule and local times are read.
+        schedule: When it runs; ``None`` when it only runs by hand.
+        retention: What is kept.
+        objectives: What is promised.
+        tags: Carried by every snapshot.
+        limits: What a run may use.
+    """
+
+    name: str
+    source: FilesSource
+    repository: str
+    zone_name: str
+    zone: tzinfo
+    schedule: Schedule | None = None
+    retention: Retention = field(default_factory=Retention)
+    objectives: Objectives = field(default_factory=Objectives)
+    tags: dict[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """Return when the next snapshot is promised, or ``None`` when no promise is made.
+
+        The next slot of the schedule; without a schedule, one RPO from now.
+        """
+        if self.schedule is not None:
+            return next_run(self.schedule, self.zone, now)
+        if self.objectives.rpo is not None:
+            return now + self.objectives.rpo
+        return None
+
+    def worst_rpo(self, now: datetime) -> timedelta | None:
+        """Return the age a newest recovery point can reach just before the next run begins.
+
+        The time a run takes comes on top of it. ``None`` without a schedule.
+        """
+        if self.schedule is None:
+            return None
+        return longest_gap(self.schedule, self.zone, now)

@@ -1,0 +1,45 @@
+"""What a policy promises to keep; applying the promise is the business of ``expire``."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many snapshots to keep, by calendar; a snapshot kept by any rule is kept.
+
+    Attributes:
+        last: The newest so many.
+        within: All younger than this.
+        hourly: The newest of each of the last so many hours that have one.
+        daily: The same, by day.
+        weekly: The same, by ISO week.
+        monthly: The same, by month.
+        yearly: The same, by year.
+    """
+
+    last: int = 0
+    within: timedelta = timedelta()
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+    def in_words(self) -> list[str]:
+        """Name each rule in a few words; empty means that everything is kept."""
+        words = [f"the newest {self.last}"] if self.last else []
+        if self.within:
+            words.append(f"everything of the last {self.within.days or 1} days")
+        for count, unit in (
+            (self.hourly, "hour"),
+            (self.daily, "day"),
+            (self.weekly, "week"),
+            (self.monthly, "month"),
+            (self.yearly, "year"),
+        ):
+            if count:
+                plural = "s" if count > 1 else ""
+                words.append(f"one an {unit}" if unit == "hour" else f"one a {unit}")
+                words[-1] += f" for {count} {unit}{plural}"
+        return words

@@ -1,0 +1,509 @@
+"""The journal: the signed log that says what a repository is, read on and appended to.
+
+Creating entry n+1 only if it is absent is the compare-and-swap of the whole repository: no lock,
+no mutable pointer, no clock. A writer that loses the race reads what won and decides again. When the
+answer to a creation is unclear it reads the entry: its own bytes mean that it won, so nothing is
+ever said twice (docs/format.md 3).
+
+What may be assumed about a :class:`Journal`: after :meth:`Journal.refresh` its state follows from entries
+that keys in force have signed, each linked to the one before; it has not gone back behind what this
+machine has seen; junk between the entries was skipped and is listed in :attr:`Journal.voids`.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from drkeeper.clock import Clock
+from drkeeper.crypto.digests import digest
+from drkeeper.crypto.signing import SigningKey
+from drkeeper.errors import (
+    ConfigurationError,
+    FencedError,
+    IntegrityError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageUnavailableError,
+)
+from drkeeper.faults import point
+from drkeeper.repository.commit import Commit
+from drkeeper.repository.journal_body import CommitBody
+from drkeeper.repository.journal_entry import (
+    MAX_ENTRY_BYTES,
+    JournalEntry,
+    VoidEntry,
+    VoidError,
+    entry_name,
+    find_signer,
+    read_entry,
+    write_entry,
+)
+from drkeeper.repository.journal_objects import EntryObject, JournalObjects
+from drkeeper.repository.pin import HighWater
+from drkeeper.repository.state import CHECKPOINT_EVERY, JournalState, step
+from drkeeper.storage.base import ObjectStore
+
+_SINGLY: Final = 4
+"""After so many new entries in a row the rest is listed, and read with threads."""
+
+_LOST_RACES: Final = 1024
+"""Every lost race is another writer's entry, or junk; more in one go is an attack."""
+
+_ATTEMPTS: Final = 6
+_FIRST_WAIT_S: Final = 0.2
+"""Waits after unclear answers double from here: 6 attempts take at least 6 s."""
+
+_MAX_VOIDS: Final = 1000
+_MAX_STRAYS_READ: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry that somebody wants in the journal.
+
+    Attributes:
+        op: The operation.
+        body: Its body, as JSON values.
+    """
+
+    op: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a reader that has read before goes on.
+
+    Attributes:
+        state: The state then.
+        read_to: Highest number then read, void or not.
+        commits: The live commits of ``state``, by number; may be incomplete.
+    """
+
+    state: JournalState
+    read_to: int
+    commits: Mapping[int, Commit] = field(default_factory=dict)
+
+
+class Journal:
+    """The journal of one repository, for any number of threads of one process.
+
+    Args:
+        store: The store of the repository.
+        repository: Its id.
+        admins: Public keys that are trusted to have signed entry 1, hex.
+        clock: Dates entries, and waits after unclear answers.
+        high_water: The newest entry this machine has seen, if any.
+        resume: Where to read on; from the beginning when ``None``.
+        salvage: Report damage as :attr:`findings` and use what is sound, where otherwise an
+            ``IntegrityError`` would be raised. Such a journal cannot be appended to.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        repository: bytes,
+        *,
+        admins: Collection[str],
+        clock: Clock,
+        high_water: HighWater | None = None,
+        resume: Resume | None = None,
+        salvage: bool = False,
+    ) -> None:
+        self._store = store
+        self._objects = JournalObjects(store)
+        self._repository = repository
+        self._admins = tuple(admins)
+        self._clock = clock
+        self._high_water = high_water
+        self._salvage = salvage
+        self._lock = threading.RLock()
+        self._state = JournalState(repository) if resume is None else resume.state.copy()
+        self._read_to = 0 if resume is None else resume.read_to
+        self._commits = {} if resume is None else dict(resume.commits)
+        self._voids: list[VoidEntry] = []
+        self._findings: list[str] = []
+        self._compared = False
+        self._listed = resume is not None
+        self._recent: str | None = None
+        self._unsigned: int | None = None
+        self._broken: int | None = None
+
+    @property
+    def state(self) -> JournalState:
+        """The state as of the last refresh; not to be changed, and replaced by refreshes."""
+        return self._state
+
+    @property
+    def read_to(self) -> int:
+        """Highest number read, void or not."""
+        return self._read_to
+
+    @property
+    def voids(self) -> tuple[VoidEntry, ...]:
+        """Void entries met by this object, at most 1,000 of them."""
+        return tuple(self._voids)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What somebody should look at: strays, and with ``salvage`` any damage."""
+        return tuple(self._findings)
+
+    @property
+    def broken_at(self) -> int | None:
+        """Number of a signed entry after damage that does not link to what is sound, if any.
+
+        Either an entry between was damaged in the store, or a signer lies.
+        """
+        return self._broken
+
+    def resume(self) -> Resume:
+        """Return where another journal object may read on."""
+        with self._lock:
+            return Resume(self._state.copy(), self._read_to, dict(self._commits))
+
+    def refresh(self) -> None:
+        """Read to the end.
+
+        Nothing new costs one request. The first refresh also compares with the high-water mark.
+
+        Raises:
+            IntegrityError: The journal was rolled back, lacks a number, or was not created by a
+                trusted admin; or the repository needs a newer drkeeper.
+            StorageError: The store refused or did not answer.
+        """
+        with self._lock:
+            if not self._compared:
+                self._compare_high_water()
+            if not self._listed:
+                self._read_listed()
+                self._listed = True
+            singly = 0
+            while (item := self._objects.find(self._read_to + 1)) is not None:
+                singly += 1
+                if singly > _SINGLY:
+                    self._read_listed()
+                    singly = 0
+                else:
+                    self._absorb(item, self._objects.read(item))
+            if self._state.keyring is None:
+                raise IntegrityError(
+                    "the journal has no entry 1",
+                    hint="Check that this is the whole repository, and restore journal/ from a copy.",
+                )
+            if self._high_water is not None and self._read_to < self._high_water.n:
+                self._rolled_back(
+                    f"it ends at entry {self._read_to}, "
+                    f"but entry {self._high_water.n} was seen before"
+                )
+
+    def commit(self, n: int) -> Commit:
+        """Return the live commit of entry ``n``, verified.
+
+        Raises:
+            IntegrityError: The entry is not what the state says.
+            StorageError: The store refused or did not answer.
+        """
+        with self._lock:
+            known = self._commits.get(n)
+            if known is None:
+                known = self._commits[n] = self._load_commit(n)
+            return known
+
+    def commits(self, lineage: bytes | None = None) -> list[Commit]:
+        """Return the live commits, of one lineage or all, in journal order."""
+        with self._lock:
+            every = [self.commit(n) for n in sorted(self._state.commits)]
+        return [c for c in every if lineage is None or c.lineage == lineage]
+
+    def begin(self, body: Mapping[str, Any], admin: SigningKey) -> JournalEntry:
+        """Append entry 1, with which the repository begins to exist.
+
+        Raises:
+            IntegrityError: There is an entry 1 already.
+            StorageUnavailableError: It is unclear whether the entry was created.
+        """
+        with self._lock:
+            entry = self._attempt(Draft("create", body), admin) if self._read_to == 0 else None
+        if entry is None:
+            raise IntegrityError("the journal has begun already")
+        return entry
+
+    def append(self, op: str, body: Mapping[str, Any], signer: SigningKey) -> JournalEntry:
+        """Append one entry whose body does not depend on the state.
+
+        Raises:
+            ConfigurationError: This key may not say this, or it is illegal now.
+            FencedError: Too many races were lost.
+            StorageUnavailableError: It is unclear whether the entry was created.
+        """
+        draft = Draft(op, body)
+        entry = self.append_when(lambda _state: draft, signer)
+        if entry is None:
+            raise AssertionError("a draft was given")
+        return entry
+
+    def append_when(
+        self, decide: Callable[[JournalState], Draft | None], signer: SigningKey
+    ) -> JournalEntry | None:
+        """Append what ``decide`` says about the newest state, deciding again after each lost race.
+
+        Args:
+            decide: Looks at a state read to the end, which it must not keep or change; ``None``
+                ends the attempt. What it raises leaves this method.
+            signer: Signs the entry, and the checkpoint that may have to come before it.
+
+        Returns:
+            The entry, which is in the journal, or ``None`` when ``decide`` said so.
+
+        Raises:
+            ConfigurationError: This key may not say this, or it is illegal now.
+            FencedError: Too many races were lost.
+            IntegrityError: The journal is damaged; only an admin may append after the damage.
+            StorageUnavailableError: It is unclear whether the entry was created.
+        """
+        with self._lock:
+            for _ in range(_LOST_RACES):
+                point("repository.journal.refresh")
+                self.refresh()
+                self._refuse_damage(signer)
+                draft = decide(self._state)
+                if draft is None:
+                    return None
+                checkpoint = self._checkpoint_due(draft)
+                entry = self._attempt(checkpoint or draft, signer)
+                if entry is not None and checkpoint is None:
+                    return entry
+        raise FencedError(
+            "lost the race for the next journal entry too often",
+            hint="Run drkeeper check: somebody may be filling the journal with junk.",
+        )
+
+    # -- reading
+
+    def _read_listed(self) -> None:
+        found = self._objects.listed(self._read_to)
+        run = [item for at, item in enumerate(found) if item.n == self._read_to + 1 + at]
+        for item, data in self._objects.read_all(run):
+            self._absorb(item, data)
+        beyond = found[len(run) :]
+        # Listings are not instantaneous: what looks like a hole may have been filled meanwhile.
+        if beyond and self._objects.find(self._read_to + 1) is None:
+            self._judge_strays(beyond)
+
+    def _judge_strays(self, beyond: list[EntryObject]) -> None:
+        missing = self._read_to + 1
+        for item in beyond[:_MAX_STRAYS_READ]:
+            data = self._objects.read(item)
+            signer = None if data is None else find_signer(data, self._keys())
+            if signer is not None:
+                self._violation(
+                    f"journal entry {missing} is missing, but entry {item.n} exists and is signed",
+                    hint="Restore the missing object from a copy of the store.",
+                )
+                return
+        self._note(
+            f"{len(beyond)} stray objects are in journal/ beyond its end, the first at {beyond[0].n}"
+        )
+
+    def _absorb(self, item: EntryObject, data: bytes | None) -> None:
+        """Take the next object in, whatever it is."""
+        try:
+            self._step(item.n, data)
+        except VoidError as void:
+            # What no key signed may have been hurt on its way here: it is read once more.
+            again = None if data is None or void.signer else self._objects.read(item)
+            if again is None or again == data:
+                self._void(item.n, void)
+            else:
+                try:
+                    self._step(item.n, again)
+                except VoidError as still:
+                    self._void(item.n, still)
+        self._read_to = item.n
+        mark = self._high_water
+        if mark is not None and item.n == mark.n and self._state.digest != mark.digest:
+            self._rolled_back(f"entry {mark.n} is not the one that was seen before")
+
+    def _step(self, n: int, data: bytes | None) -> None:
+        if data is None:
+            raise VoidError("its length is not that of an entry")
+        entry = read_entry(data, repository=self._repository, n=n, keys=self._keys())
+        step(self._state, entry)
+        self._accepted(entry)
+
+    def _accepted(self, entry: JournalEntry) -> None:
+        self._recent = entry.signer
+        self._unsigned = self._broken = None
+        match entry.body:
+            case CommitBody() as body:
+                self._commits[entry.n] = Commit.from_body(entry.n, entry.digest, body)
+            case _ if entry.op == "expire":
+                self._commits = {
+                    n: commit for n, commit in self._commits.items() if n in self._state.commits
+                }
+            case _:
+                pass
+
+    def _void(self, n: int, void: VoidError) -> None:
+        if self._state.keyring is None:
+            raise IntegrityError(
+                f"journal entry {n} does not create a repository for a trusted admin: {void}",
+                hint="Compare the admin key in the recovery kit with the one configured here.",
+            ) from void
+        if void.signer is None and self._unsigned is None:
+            self._unsigned = n
+        if void.unlinked and self._unsigned is not None and self._broken is None:
+            self._broken = n
+        if len(self._voids) < _MAX_VOIDS:
+            self._voids.append(VoidEntry(n, str(void), void.signer))
+
+    def _keys(self) -> tuple[str, ...]:
+        # The signer of the last entry is the likeliest signer of the next.
+        keyring = self._state.keyring
+        keys = self._admins if keyring is None else keyring.keys
+        return keys if self._recent is None else (self._recent, *keys)
+
+    def _load_commit(self, n: int) -> Commit:
+        live = self._state.commits.get(n)
+        if live is None:
+            raise IntegrityError(f"journal entry {n} is no live commit")
+        item = self._objects.find(n)
+        data = None if item is None else self._objects.read(item)
+        if data is None or digest(data).hex() != live.digest:
+            raise IntegrityError(
+                f"journal entry {n} is missing or not the one a checkpoint names",
+                hint="Restore the object from a copy of the store.",
+            )
+        try:
+            entry = read_entry(data, repository=self._repository, n=n, keys=self._keys())
+        except VoidError as void:
+            raise IntegrityError(f"journal entry {n} is no commit: {void}") from void
+        if not isinstance(entry.body, CommitBody):
+            raise IntegrityError(f"journal entry {n} is no commit")
+        return Commit.from_body(n, entry.digest, entry.body)
+
+    # -- the high-water mark
+
+    def _compare_high_water(self) -> None:
+        """Make sure that the newest entry seen here is there still, unless it is read anyway."""
+        self._compared = True
+        mark = self._high_water
+        if mark is None or self._read_to < mark.n:
+            return
+        item = self._objects.find(mark.n)
+        data = None if item is None else self._objects.read(item)
+        if data is None:
+            self._rolled_back(f"entry {mark.n} was seen before and is missing")
+        elif digest(data) != mark.digest:
+            self._rolled_back(f"entry {mark.n} is not the one that was seen before")
+
+    def _rolled_back(self, how: str) -> None:
+        self._violation(
+            f"the journal was rolled back: {how}",
+            hint="Find out who changed the store, and restore journal/ from a copy.",
+        )
+
+    def _violation(self, message: str, *, hint: str) -> None:
+        if not self._salvage:
+            raise IntegrityError(message, hint=hint, repository=self._repository.hex())
+        self._note(message)
+
+    def _note(self, message: str) -> None:
+        if message not in self._findings:
+            self._findings.append(message)
+
+    # -- appending
+
+    def _refuse_damage(self, signer: SigningKey) -> None:
+        keyring = self._state.keyring
+        admin = keyring is not None and signer.verify_key.hex in keyring.admins
+        if self._salvage or (self._broken is not None and not admin):
+            raise IntegrityError(
+                f"the journal is damaged after entry {self._state.n}: "
+                f"entry {self._broken} is signed but does not follow it",
+                hint="Restore the damaged object from a copy of the store; "
+                "or let an admin change the keyring, which gives up what came after.",
+            )
+
+    def _checkpoint_due(self, draft: Draft) -> Draft | None:
+        if (self._read_to + 1) % CHECKPOINT_EVERY or draft.op == "checkpoint":
+            return None
+        body = {"state": self._state.to_checkpoint()}
+        return Draft("checkpoint", body)
+
+    def _attempt(self, draft: Draft, signer: SigningKey) -> JournalEntry | None:
+        """Try to create the next entry; ``None`` when somebody else did."""
+        n = self._read_to + 1
+        data = write_entry(
+            repository=self._repository,
+            n=n,
+            prev=self._state.digest,
+            at=self._clock.now(),
+            op=draft.op,
+            body=draft.body,
+            signer=signer,
+        )
+        after = self._state.copy()
+        try:
+            keys = [key for key in self._keys() if key == signer.verify_key.hex]
+            entry = read_entry(data, repository=self._repository, n=n, keys=keys)
+            step(after, entry)
+        except VoidError as void:
+            self._refuse(draft.op, void)
+        if not self._create(n, data):
+            return None
+        point("repository.journal.won")
+        self._state, self._read_to = after, n
+        self._accepted(entry)
+        return entry
+
+    def _refuse(self, op: str, void: VoidError) -> NoReturn:
+        raise ConfigurationError(
+            f"the repository would not accept this {op} entry: {void}",
+            hint="Check that this machine's key file belongs to this repository "
+            "and is in its keyring.",
+        ) from void
+
+    def _create(self, n: int, data: bytes) -> bool:
+        """Create entry object ``n``; tell whether it is ours, however often that was asked.
+
+        Raises:
+            StorageUnavailableError: It is unclear whether it was created.
+        """
+        wait = _FIRST_WAIT_S
+        unclear: StorageUnavailableError | None = None
+        for _ in range(_ATTEMPTS):
+            try:
+                point("repository.journal.create")
+                try:
+                    self._store.create(entry_name(n), data)
+                except ObjectExistsError:
+                    # Perhaps by us: a reply may have been lost below, and the request repeated.
+                    return self._holds(n, data)
+                point("repository.journal.created")
+                return True
+            except StorageUnavailableError as error:
+                unclear = error
+            point("repository.journal.unclear")
+            try:
+                return self._holds(n, data)
+            except (StorageUnavailableError, ObjectNotFoundError):
+                self._clock.sleep(wait)
+                wait *= 2
+        raise StorageUnavailableError(
+            f"it is unclear whether journal entry {n} was created",
+            hint="Try again when the store answers; nothing will be done twice.",
+        ) from unclear
+
+    def _holds(self, n: int, data: bytes) -> bool:
+        """Tell whether entry object ``n`` has these bytes.
+
+        Raises:
+            ObjectNotFoundError: There is no such object (yet).
+        """
+        length = self._store.info(entry_name(n)).stored_bytes
+        if length != len(data) or length > MAX_ENTRY_BYTES:
+            return False
+        return self._store.get(entry_name(n), length=length) == data

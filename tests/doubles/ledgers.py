@@ -38,6 +38,10 @@ class TickingClock:
         self.at += timedelta(seconds=seconds)
 
 
+def nobody_lives(_process: Process) -> bool:
+    return False
+
+
 def somebody(*, host: str = "keeper", pid: int = 4711) -> Process:
     return Process(host, "boot-1", pid, "100")
 
@@ -103,7 +107,7 @@ def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
             failure = RunFailure("StorageError", "store refused", 17, "Check the keys.")
             ledger.end_run(run, RunState.FAILED, failure=failure)
         elif end == "dead":
-            ledger.interrupt_dead_runs(lambda process: False)
+            ledger.interrupt_dead_runs(nobody_lives)
 
 
 def what_a_reader_sees(ledger: Ledger) -> list[object]:

@@ -6,18 +6,19 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
+
 from doubles.ledgers import (
     BEGINNING,
     TickingClock,
     behind_its_back,
     ledger_at,
     live_through,
+    nobody_lives,
     recovery_point,
     somebody,
     verification,
     what_a_reader_sees,
 )
-
 from drkeeper.errors import LedgerBusyError, LedgerError
 from drkeeper.ledger.tables import APPLICATION_ID
 from drkeeper.model.run import (
@@ -179,7 +180,7 @@ def test_dead_runs_are_called_interrupted(path):
 def test_a_run_believed_dead_may_tell_how_it_ended(ledger):
     """The run's own word replaces what others believed, and both are in the chain."""
     run_id = ledger.begin_run("home", Operation.BACKUP)
-    ledger.interrupt_dead_runs(lambda process: False)
+    ledger.interrupt_dead_runs(nobody_lives)
     ledger.end_run(run_id, RunState.SUCCEEDED)
     assert ledger.runs()[0].state is RunState.SUCCEEDED
     assert [event.kind for event in ledger.events(after=2)] == ["run.interrupted", "run.ended"]
@@ -286,7 +287,9 @@ def test_removed_triggers_are_found(ledger, path):
     """A ledger whose guards were taken away does not verify, even if nothing else changed."""
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("DROP TRIGGER event_is_never_deleted")
-    assert ledger.verify().findings == ("trigger event_is_never_deleted is not as drkeeper made it",)
+    assert ledger.verify().findings == (
+        "trigger event_is_never_deleted is not as drkeeper made it",
+    )
 
 
 def test_nothing_follows_a_damaged_end(ledger, path):

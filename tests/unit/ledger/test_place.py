@@ -3,8 +3,8 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from doubles.ledgers import ledger_at
 
+from doubles.ledgers import ledger_at
 from drkeeper.errors import LedgerError, NoSpaceError
 from drkeeper.ledger import place
 

@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from doubles.ledgers import behind_its_back, ledger_at, live_through, what_a_reader_sees
 from sqlalchemy import Column, MetaData, Table
 
+from doubles.ledgers import behind_its_back, ledger_at, live_through, what_a_reader_sees
 from drkeeper.errors import LedgerError
 from drkeeper.ledger import schema
 from drkeeper.ledger.engine import open_engine, reading

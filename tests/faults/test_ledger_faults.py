@@ -1,0 +1,357 @@
+"""The ledger when processes die, disks fill up and many write at once."""
+
+import contextlib
+import itertools
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from doubles.ledgers import (
+    ledger_at,
+    live_through,
+    nobody_lives,
+    recovery_point,
+    what_a_reader_sees,
+)
+from drkeeper import faults
+from drkeeper.errors import DrkeeperError, LedgerError, NoSpaceError
+from drkeeper.model.run import Operation, RunState
+
+TESTS = str(Path(__file__).resolve().parents[1])
+
+WRITER = """
+    import sys
+    sys.path.insert(0, {tests!r})
+    from doubles.ledgers import ledger_at, recovery_point
+    from drkeeper.model.run import Operation, RunState
+    name, count = sys.argv[2], int(sys.argv[3])
+    with ledger_at(sys.argv[1]) as ledger:
+        for number in range(count):
+            run = ledger.begin_run(name, Operation.BACKUP)
+            print(run, flush=True)
+            if number % 2:
+                point = recovery_point(number, repository=name + run, policy=name, run=run)
+                ledger.end_run(run, RunState.SUCCEEDED, made=[point])
+                print(run, "ended", flush=True)
+"""
+
+
+def writer(path, name, count):
+    """Begin a process that appends to the ledger and prints what was acknowledged."""
+    script = textwrap.dedent(WRITER).format(tests=TESTS)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(path), name, str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "state" / "ledger.db"
+    ledger_at(path).close()
+    return path
+
+
+def test_eight_processes_write_at_once(path):
+    """Eight writers with fifty appends each lose nothing, and the chain has no gap."""
+    writers = [writer(path, f"policy{n}", 34) for n in range(8)]
+    acknowledged = [one.communicate(timeout=120)[0].splitlines() for one in writers]
+    assert [one.returncode for one in writers] == [0] * 8
+    with ledger_at(path) as ledger:
+        report = ledger.verify()
+        assert report.ok
+        assert report.events == 1 + 8 * (34 + 2 * 17)
+        states = {run.id: run.state for run in ledger.runs(limit=10_000)}
+        assert len(ledger.recovery_points()) == 8 * 17
+    for line in itertools.chain.from_iterable(acknowledged):
+        run, _, ended = line.partition(" ")
+        assert not ended or states[run] is RunState.SUCCEEDED
+
+
+def test_processes_that_make_the_ledger_at_once_make_one(tmp_path):
+    """Of four first runs on a machine, one makes the ledger and all write to it."""
+    path = tmp_path / "state" / "ledger.db"
+    writers = [writer(path, f"policy{n}", 3) for n in range(4)]
+    for one in writers:
+        one.communicate(timeout=60)
+    assert [one.returncode for one in writers] == [0] * 4
+    with ledger_at(path) as ledger:
+        assert ledger.verify().ok
+        assert len(ledger.runs()) == 12
+    assert os.listdir(path.parent) == ["ledger.db"]
+
+
+def kill_writers(path, *, times):
+    """Kill a writing process again and again; after each, what was acknowledged is there."""
+    chance = random.Random(5)
+    acknowledged = []
+    for _ in range(times):
+        victim = writer(path, "shop", 10_000)
+        victim.stdout.readline()  # it writes
+        time.sleep(chance.uniform(0, 0.06))
+        victim.send_signal(signal.SIGKILL)
+        acknowledged += victim.communicate()[0].splitlines()
+        with ledger_at(path) as ledger:
+            assert ledger.verify().ok
+            ledger.interrupt_dead_runs(nobody_lives)
+    with ledger_at(path) as ledger:
+        states = {run.id: run.state for run in ledger.runs(limit=10**6)}
+        assert ledger.verify().ok
+    whole = [line for line in acknowledged if len(line.split(" ")[0]) == 16]
+    assert len(whole) > times
+    for line in whole:
+        run, _, ended = line.partition(" ")
+        expected = {RunState.SUCCEEDED} if ended == "ended" else set(RunState) - {RunState.RUNNING}
+        assert states[run] in expected
+    assert os.listdir(path.parent) == ["ledger.db"]
+
+
+def test_a_killed_writer_loses_nothing_it_was_told_is_kept(path):
+    """After SIGKILL at any instant the ledger verifies and holds every acknowledged event."""
+    kill_writers(path, times=8)
+
+
+@pytest.mark.soak
+def test_many_killed_writers_lose_nothing(path):
+    """As above, three hundred times."""
+    kill_writers(path, times=300)
+
+
+class Controller:
+    """Counts fault points, and at one hit of one of them does what it was told."""
+
+    def __init__(self, name="", hit=1, act=None):
+        self.name, self.hit, self.act = name, hit, act
+        self.seen = {}
+
+    def __call__(self, name):
+        self.seen[name] = self.seen.get(name, 0) + 1
+        if name == self.name and self.seen[name] == self.hit:
+            self.act()
+
+
+class CutError(Exception):
+    """What a fault point raises here; nothing in drkeeper expects it."""
+
+
+def cut():
+    raise CutError
+
+
+@pytest.fixture
+def controlled():
+    """Hang a controller on this process, and take it off in any case."""
+    yield faults.install
+    faults.install(None)
+
+
+def work(path):
+    """Everything that a ledger does, from being made."""
+    with ledger_at(path) as ledger:
+        run = ledger.begin_run("home", Operation.BACKUP)
+        ledger.end_run(run, RunState.SUCCEEDED, made=[recovery_point(len(ledger.events()))])
+        ledger.begin_run("home", Operation.RESTORE)
+        ledger.interrupt_dead_runs(nobody_lives)
+        ledger.rebuild_projections()
+
+
+def points_of_work(folder):
+    """Return how often each fault point is reached by ``work``."""
+    controller = Controller()
+    faults.install(controller)
+    try:
+        work(folder / "state" / "ledger.db")
+    finally:
+        faults.install(None)
+    return controller.seen
+
+
+def test_an_error_at_any_point_leaves_a_ledger_that_works(tmp_path, controlled):
+    """Cut at every fault point, first and last hit: what is left verifies, and work goes on."""
+    seen = points_of_work(tmp_path / "whole")
+    assert len(seen) >= 18
+    for name, hits in seen.items():
+        for hit in {1, hits}:
+            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.db"
+            controlled(Controller(name, hit, cut))
+            with pytest.raises(CutError):
+                work(path)
+            controlled(None)
+            _works(path)
+
+
+def test_a_crash_at_any_point_leaves_a_ledger_that_works(tmp_path, controlled):
+    """The process ends at once at every fault point, first and last hit; the next one goes on."""
+    for name, hits in points_of_work(tmp_path / "whole").items():
+        for hit in {1, hits}:
+            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.db"
+            child = os.fork()
+            if child == 0:
+                controlled(Controller(name, hit, lambda: os._exit(99)))
+                try:
+                    work(path)
+                finally:
+                    os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 99, name
+            _works(path)
+
+
+def _works(path):
+    """The ledger verifies, goes on, and left nothing lying about."""
+    work(path)
+    with ledger_at(path) as ledger:
+        assert ledger.verify().ok
+        assert not any(run.state is RunState.RUNNING for run in ledger.runs())
+    assert os.listdir(path.parent) == ["ledger.db"]
+
+
+STEP = '"""Step."""\nrevision = "0002"\ndown_revision = "0001"\ndef upgrade():\n    pass\n'
+
+
+def test_a_cut_while_the_form_changes_leaves_the_old_form(path, tmp_path, controlled):
+    """At every fault point of a change of form the ledger stays as it was, and can be changed."""
+    from drkeeper.ledger import schema  # noqa: PLC0415 - only here
+    from drkeeper.ledger.engine import open_engine  # noqa: PLC0415 - only here
+
+    (tmp_path / "r0002_step.py").write_text(STEP)
+
+    def settle(target):
+        engine = open_engine(str(target))
+        try:
+            schema.settle(engine, str(target), target="0002", steps=[str(tmp_path)])
+        finally:
+            engine.dispose()
+
+    for name in ("copying", "copied", "upgrading", "upgraded"):
+        target = path.parent / f"{name}.db"
+        shutil.copy(path, target)
+        controlled(Controller(f"ledger.schema.{name}", 1, cut))
+        with pytest.raises(CutError):
+            settle(target)
+        controlled(None)
+        with ledger_at(target) as ledger:
+            assert ledger.verify().ok
+        settle(target)
+    assert not [name for name in os.listdir(path.parent) if name.endswith((".new", "-journal"))]
+
+
+def limited(path, extra):
+    """Work on the ledger in a child whose files may grow by ``extra`` bytes only."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    size = path.stat().st_size if path.exists() else 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + extra, size + extra))
+    code = 1
+    try:
+        with ledger_at(path) as ledger:
+            for number in range(2000):
+                ledger.record_recovery_point(recovery_point(number, repository="small disk"))
+        code = 0
+    except DrkeeperError as error:
+        code = error.exit_code
+    finally:
+        os._exit(code)
+
+
+@pytest.mark.parametrize("extra", [0, 5000, 30_000])
+def test_a_file_that_may_not_grow_is_an_error_not_a_loss(path, extra):
+    """When the file reaches its limit, writing fails with the ledger's code; it still verifies."""
+    with ledger_at(path) as ledger:
+        live_through(ledger, 2, runs=10)
+        before = what_a_reader_sees(ledger)
+    assert limited(path, extra) in {21, 23}
+    with ledger_at(path) as ledger:
+        assert ledger.verify().ok
+        assert ledger.events()[: len(before[0])] == before[0]
+        ledger.begin_run("home", Operation.BACKUP)
+
+
+@pytest.mark.parametrize("size", [0, 100, 20_000])
+def test_a_ledger_that_cannot_be_made_whole_is_not_made(tmp_path, size):
+    """Without room for a new ledger none appears under its name; with room, it is made."""
+    path = tmp_path / "state" / "ledger.db"
+    assert limited(path, size) in {21, 23}
+    assert not path.exists()
+    ledger_at(path).close()
+    assert os.listdir(path.parent) == ["ledger.db"]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 96 KiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir(mode=0o700)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96k,mode=700", "tmpfs", str(folder)], check=False
+    )
+    if done.returncode:
+        pytest.skip(
+            "mounting is not allowed here (run as root): ENOSPC of a real file system is not tested"
+        )
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(ledger):
+    """Record recovery points until the ledger refuses."""
+    for number in range(2000):
+        ledger.record_recovery_point(recovery_point(number))
+
+
+def test_a_full_disk_is_no_space_and_loses_nothing(tiny_disk):
+    """ENOSPC has its own error; what was recorded before is there, and work goes on with room."""
+    path = tiny_disk / "ledger.db"
+    with ledger_at(path) as ledger:
+        with pytest.raises(NoSpaceError) as caught:
+            fill(ledger)
+        assert caught.value.exit_code == 21
+        recorded = len(ledger.recovery_points())
+        assert recorded == ledger.verify().events - 1 > 0
+        assert ledger.verify().ok
+        subprocess.run(["mount", "-o", "remount,size=4m", str(tiny_disk)], check=True)
+        ledger.record_recovery_point(recovery_point(recorded))
+        assert ledger.verify().ok
+
+
+@pytest.mark.parametrize("kept", [100, 4096, 9000, -4096, -1])
+def test_a_truncated_file_is_an_error(path, kept):
+    """A ledger cut short at any length does not open, or does not verify."""
+    with ledger_at(path) as ledger:
+        live_through(ledger, 2, runs=10)
+    os.truncate(path, kept if kept > 0 else path.stat().st_size + kept)
+    with contextlib.suppress(LedgerError), ledger_at(path) as ledger:
+        assert not ledger.verify().ok
+
+
+def test_a_journal_left_by_a_crash_is_rolled_back(path):
+    """A transaction that was cut off after it reached the file is undone by the next to open."""
+    script = (
+        "import os, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size = 1')\n"
+        "c.execute('BEGIN IMMEDIATE')\n"
+        "c.execute('DROP TRIGGER event_is_never_updated')\n"
+        "c.execute('UPDATE event SET body = zeroblob(300000)')\n"
+        "os._exit(0)\n"
+    )
+    before = path.read_bytes()
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    assert path.read_bytes() != before
+    with ledger_at(path) as ledger:
+        assert ledger.verify().ok
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT count(*) FROM event").fetchone() == (1,)

@@ -1,0 +1,193 @@
+"""Laws of the ledger: every history verifies, every change behind its back is found."""
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from doubles.ledgers import behind_its_back, ledger_at, live_through, what_a_reader_sees
+from drkeeper.errors import LedgerError
+from drkeeper.ledger.events import canonical
+
+FEW = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture(scope="module")
+def empty():
+    """A ledger just made; histories start from copies of it, for making one takes longest."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        ledger_at(path).close()
+        yield path
+
+
+@pytest.fixture(scope="module")
+def lived(empty):
+    """A ledger of some 40 events."""
+    path = empty.parent / "lived.db"
+    shutil.copy(empty, path)
+    with ledger_at(path) as ledger:
+        live_through(ledger, 11, runs=15)
+    return path
+
+
+@given(seed=st.integers(0, 10**6), runs=st.integers(0, 12))
+@FEW
+def test_every_history_verifies_and_is_rebuilt_as_it_was(empty, tmp_path, seed, runs):
+    """Whatever happened, the ledger verifies, and its tables follow from its events alone."""
+    path = shutil.copy(empty, tmp_path / "ledger.db")
+    with ledger_at(path) as ledger:
+        live_through(ledger, seed, runs=runs)
+        before = what_a_reader_sees(ledger)
+        report = ledger.verify()
+        assert report.ok
+        assert report.events == len(ledger.events())
+        assert [event.seq for event in ledger.events()] == list(range(1, report.events + 1))
+        ledger.rebuild_projections()
+        assert what_a_reader_sees(ledger) == before
+        assert ledger.verify() == report
+
+
+_EDITS = (
+    "UPDATE event SET at = '2020-01-01T00:00:00.000000Z' WHERE seq = {0}",
+    "UPDATE event SET kind = kind || 'x' WHERE seq = {0}",
+    "UPDATE event SET body = replace(body, '{{', '{{ ') WHERE seq = {0}",
+    "UPDATE event SET prev = zeroblob(32) WHERE seq = {0} AND seq > 1",
+    "UPDATE event SET hash = randomblob(32) WHERE seq = {0}",
+    "UPDATE event SET hash = hex(hash) WHERE seq = {0}",
+    "UPDATE event SET body = CAST(body AS BLOB) WHERE seq = {0}",
+    "UPDATE event SET seq = seq + 1000 WHERE seq = {0}",
+    "UPDATE event SET seq = -seq WHERE seq = {0}",
+    "DELETE FROM event WHERE seq = {0}",
+    "DELETE FROM event WHERE seq >= {0}",
+    "INSERT INTO event SELECT seq + 1000, at, kind, body, prev, hash FROM event WHERE seq = {0}",
+    "INSERT INTO event SELECT -seq, at, kind, body, prev, hash FROM event WHERE seq = {0}",
+)
+
+
+@given(edit=st.sampled_from(_EDITS), place=st.integers(0, 10**6))
+@settings(FEW, max_examples=60)
+def test_every_edit_of_an_event_is_found(lived, tmp_path, edit, place):
+    """An event changed, removed, added or renumbered with a database tool does not verify."""
+    path = shutil.copy(lived, tmp_path / "ledger.db")
+    with ledger_at(path) as ledger:
+        last = ledger.verify().events
+        seq = 2 + place % (last - 1)
+        behind_its_back(path, edit.format(seq))
+        assert not ledger.verify().ok
+
+
+@given(places=st.lists(st.integers(1, 30), min_size=2, max_size=2, unique=True))
+@FEW
+def test_events_that_changed_places_are_found(lived, tmp_path, places):
+    """Two events that swap their positions do not verify, though each row is one of ours."""
+    first, second = places
+    path = shutil.copy(lived, tmp_path / "ledger.db")
+    with ledger_at(path) as ledger:
+        behind_its_back(
+            path,
+            f"UPDATE event SET seq = -1 WHERE seq = {first}",
+            f"UPDATE event SET seq = {first} WHERE seq = {second}",
+            f"UPDATE event SET seq = {second} WHERE seq = -1",
+        )
+        assert not ledger.verify().ok
+
+
+@given(
+    body=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
+def test_bodies_are_spelt_once_and_for_all(body):
+    """Any body is plain ASCII without NUL, and spelling what was spelt changes nothing."""
+    spelt = canonical({"body": body})
+    assert spelt.isascii()
+    assert "\0" not in spelt
+    assert "\\u0000" not in spelt
+    assert canonical(json.loads(spelt)) == spelt
+
+
+def flips(lived: Path, chosen: list[int], tmp_path: Path) -> tuple[int, int]:
+    """Flip one bit at a time; return how many changed what a reader sees, and how many were found.
+
+    A flip is *found* when opening fails or verify has findings.
+    """
+    sound = lived.read_bytes()
+    with ledger_at(lived) as ledger:
+        before = what_a_reader_sees(ledger)
+    path = tmp_path / "flipped.db"
+    missed, seen, found = [], 0, 0
+    for bit in chosen:
+        for name in os.listdir(tmp_path):
+            (tmp_path / name).unlink()
+        data = bytearray(sound)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        path.chmod(0o600)
+        noticed, differs = _look(path, before)
+        seen, found = seen + differs, found + noticed
+        if differs and not noticed:
+            missed.append(bit)
+    assert missed == []
+    return seen, found
+
+
+def _look(path: Path, before: list[object]) -> tuple[bool, bool]:
+    """Return whether damage is noticed, and whether a reader sees anything else than before."""
+    try:
+        with ledger_at(path) as ledger:
+            noticed = not ledger.verify().ok
+            try:
+                return noticed, what_a_reader_sees(ledger) != before
+            except LedgerError:
+                return noticed, True
+    except LedgerError:
+        return True, True
+
+
+def used_bits(path: Path) -> list[int]:
+    """Name every bit of the file that is not in the midst of a hole of zeros."""
+    data = path.read_bytes()
+    return [
+        8 * place + bit
+        for place in range(len(data))
+        if any(data[max(0, place - 4) : place + 5])
+        for bit in range(8)
+    ]
+
+
+@pytest.fixture
+def of_twenty(empty, tmp_path):
+    path = tmp_path / "twenty" / "ledger.db"
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(empty, path)
+    with ledger_at(path) as ledger:
+        live_through(ledger, 5, runs=9)
+        assert ledger.verify().events >= 19
+    (tmp_path / "flips").mkdir(mode=0o700)
+    return path
+
+
+def test_flipped_bits_are_found(of_twenty, tmp_path):
+    """Of the bits in use, 500 at random: none changes what a reader sees without being found."""
+    chosen = random.Random(1).sample(used_bits(of_twenty), 500)
+    seen, found = flips(of_twenty, chosen, tmp_path / "flips")
+    assert seen > 250
+    assert found >= seen
+
+
+@pytest.mark.soak
+def test_every_flipped_bit_is_found(of_twenty, tmp_path):
+    """All bits of a ledger of some twenty events, one after the other: none is missed."""
+    every = range(8 * of_twenty.stat().st_size)
+    seen, found = flips(of_twenty, list(every), tmp_path / "flips")
+    assert found >= seen > 50_000

@@ -9,6 +9,7 @@ again by ``drkeeper.storage.retrying``, in one place, by rules that know the dif
 import base64
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
@@ -118,7 +119,7 @@ class S3Store:
         with translated(key):
             point("storage.s3.get")
             answer = self._download(name, offset, None)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 whole: bytes = body.read()
             if len(whole) != answer["ContentLength"]:
                 raise StorageUnavailableError(f"the answer broke off: {key}", key=key)
@@ -140,7 +141,7 @@ class S3Store:
         with translated(key):
             point("storage.s3.read_into")
             answer = self._download(name, offset, len(view))
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 if answer["ContentLength"] != len(view):
                     raise StorageError(f"{ENDS_EARLY}: {key}", key=key)
                 if _fill(body, view) != len(view):

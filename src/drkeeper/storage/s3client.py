@@ -56,8 +56,10 @@ class S3Options:
     checksum: Checksum = Checksum.NONE
 
 
-def open_s3(options: S3Options) -> S3Store:
+def open_s3(options: S3Options, *, session: boto3.session.Session | None = None) -> S3Store:
     """Open a bucket with the credentials that boto3's usual chain finds; asks nothing yet.
+
+    ``session`` is for callers that have credentials of their own, in place of the profile.
 
     Raises:
         ConfigurationError: Plain http to another machine, or a malformed name or URL.
@@ -78,7 +80,7 @@ def open_s3(options: S3Options) -> S3Store:
         )
     if options.endpoint is not None:
         check_endpoint(options.endpoint)
-    client = _client(options)
+    client = _client(options, session)
     # The environment and the AWS configuration may name an endpoint too.
     check_endpoint(client.meta.endpoint_url)
     return S3Store(client, options.bucket, prefix, checksum=options.checksum)
@@ -114,7 +116,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _client(options: S3Options) -> Any:  # noqa: ANN401 - boto3 builds its clients at run time
+def _client(options: S3Options, session: boto3.session.Session | None) -> Any:  # noqa: ANN401 - boto3 builds its clients at run time
     local = options.endpoint is not None and options.endpoint.startswith("http:")
     path_style = options.endpoint is not None if options.path_style is None else options.path_style
     region = options.region or ("us-east-1" if options.endpoint else None)
@@ -135,7 +137,7 @@ def _client(options: S3Options) -> Any:  # noqa: ANN401 - boto3 builds its clien
     )
     with translated(""):
         try:
-            session = boto3.session.Session(profile_name=options.profile)
+            session = session or boto3.session.Session(profile_name=options.profile)
             return session.client(
                 "s3",
                 endpoint_url=options.endpoint,

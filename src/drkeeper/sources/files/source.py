@@ -11,8 +11,9 @@ from drkeeper import faults
 from drkeeper.clock import Clock
 from drkeeper.model.entry import Entry, EntryFlag, FileType
 from drkeeper.sources.base import Candidate, Captured, Consistency, ContentSink, Finding
-from drkeeper.sources.files.capture import TYPES, Capture
+from drkeeper.sources.files.capture import Capture
 from drkeeper.sources.files.directories import Directory
+from drkeeper.sources.files.entries import FORMAT, TYPES
 from drkeeper.sources.files.excludes import Excludes
 from drkeeper.sources.files.owners import SystemOwners
 from drkeeper.sources.files.reach import check_reach
@@ -29,7 +30,6 @@ Source:
 """
 
 _DAY_NS = 86_400_000_000_000
-_FORMAT = 0o170000
 _REG = stat.S_IFREG
 _DIRECTORY = int(FileType.DIRECTORY)
 _UNSURE = int(
@@ -107,7 +107,6 @@ class FilesView:
         self._clock = clock
         self._consistent_at = consistent_at
         self._owners = SystemOwners()
-        self._racy_ns = 0
         self._reread_days = reread_days
         self._day = _nanoseconds(consistent_at) // _DAY_NS
 
@@ -140,7 +139,7 @@ class FilesView:
         for batch in self._walk.batches():
             # Asked once a batch, before any of it is read: a file may then seem younger than it
             # was when it was read, never older.
-            self._racy_ns = _nanoseconds(self._clock.now() - RACY)
+            self._capture.racy_ns = _nanoseconds(self._clock.now() - RACY)
             yield batch
 
     def unchanged(self, candidate: Candidate, old: Entry) -> bool:
@@ -160,11 +159,11 @@ class FilesView:
             or old.uid != status.st_uid
             or old.gid != status.st_gid
             or old.links != status.st_nlink
-            or old.type != TYPES[mode & _FORMAT]
+            or old.type != TYPES[mode & FORMAT]
             or flags & _UNSURE
         ):
             return False
-        if mode & _FORMAT == _REG:
+        if mode & FORMAT == _REG:
             if (
                 old.size != status.st_size
                 or not old.digest
@@ -182,7 +181,7 @@ class FilesView:
         Raises:
             SourceError: The process is out of descriptors or memory.
         """
-        return self._capture.capture(candidate, sink, self._racy_ns)
+        return self._capture.capture(candidate, sink)
 
     def _is_due(self, path: bytes) -> bool:
         """Whether today is the day on which this file is read anyway."""

@@ -14,6 +14,7 @@ from drkeeper.model.entry import EntryFlag
 from drkeeper.sources.base import Candidate, Finding, Level
 from drkeeper.sources.files import advice, caches
 from drkeeper.sources.files.directories import Descriptors, Directory
+from drkeeper.sources.files.entries import FORMAT
 from drkeeper.sources.files.excludes import Excludes
 from drkeeper.sources.files.reach import check_readable, refuse
 from drkeeper.sources.files.spec import NUL, FilesSpec, Roots
@@ -23,7 +24,6 @@ BATCH = 1024
 """Candidates in a batch, at most; enough to keep several readers busy."""
 
 _ENCODING = sys.getfilesystemencoding()
-_FORMAT = 0o170000  # stat.S_IFMT as a mask, for the loops
 _FILE = stat.S_IFREG
 _DIRECTORY = stat.S_IFDIR
 
@@ -132,7 +132,7 @@ class Walk:
             except OSError as error:
                 self._lost(directory, prefix + name, error)
                 continue
-            kind = status.st_mode & _FORMAT
+            kind = status.st_mode & FORMAT
             left_out = False
             if leads and prefix + name in self._roots.named:
                 self._arrived(directory, prefix + name, status)
@@ -152,7 +152,7 @@ class Walk:
 
     def _left_out(self, directory: Directory, name: bytes, status: os.stat_result) -> bool:
         """Whether the policy leaves this out."""
-        spec, kind = self._spec, status.st_mode & _FORMAT
+        spec, kind = self._spec, status.st_mode & FORMAT
         limit = spec.exclude_larger_than
         if (
             (limit is not None and kind == _FILE and status.st_size > limit)

@@ -53,7 +53,10 @@ def open_engine(path: str, *, patience: timedelta = PATIENCE, read_only: bool = 
     def connect() -> sqlite3.Connection:
         return _connect(uri, patience=patience, read_only=read_only)
 
-    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
+    # Threads wait for each other in SQLite, where it can be told from damage, not for the pool.
+    engine = create_engine(
+        "sqlite+pysqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1
+    )
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -128,7 +131,8 @@ def translated(engine: Engine | None = None) -> Iterator[None]:
     """  # noqa: DOC501 - the rule does not see through ours()
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    # SQLite quotes the damaged file in its messages, which the driver then cannot decode.
+    except (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError) as error:
         if engine is not None:
             engine.dispose()
         raise ours(error) from error

@@ -20,6 +20,7 @@ from doubles.ledgers import (
     what_a_reader_sees,
 )
 from drkeeper.errors import LedgerBusyError, LedgerError
+from drkeeper.ledger.events import link
 from drkeeper.ledger.tables import APPLICATION_ID
 from drkeeper.model.run import (
     CheckKind,
@@ -220,9 +221,9 @@ def test_secrets_are_not_recorded(ledger, path):
 def test_names_of_any_bytes_are_recorded(ledger):
     """File names that are not text, or hold NUL, cannot stop a run from being recorded."""
     run_id = ledger.begin_run("home", Operation.BACKUP)
-    odd = os.fsdecode(b"caf\xe9")
+    odd = os.fsdecode(b"stra\xdfe")
     ledger.end_run(run_id, RunState.WARNINGS, result={"unreadable": [odd, "a\0b", "ä"]})
-    assert ledger.runs()[0].result == {"unreadable": ["caf\\udce9", "a\\x00b", "ä"]}
+    assert ledger.runs()[0].result == {"unreadable": ["stra\\udcdfe", "a\\x00b", "ä"]}
     assert ledger.verify().ok
 
 
@@ -306,6 +307,95 @@ def test_damaged_rows_are_errors_not_wrong_values(ledger, path):
     behind_its_back(path, "UPDATE run SET state = 'rumming'")
     with pytest.raises(LedgerError, match="row of the ledger is damaged"):
         ledger.runs()
+
+
+def forge(path, *entries):
+    """Append to the file, as somebody who knows how the chain is computed."""
+    with closing(sqlite3.connect(path)) as raw:
+        for kind, body in entries:
+            seq, prev = raw.execute("SELECT seq, hash FROM head").fetchone()
+            forged = link(seq + 1, prev, "2026-11-20T05:00:00.000000Z", kind=kind, body=body)
+            row = (forged.seq, forged.at, forged.kind, forged.body, forged.prev, forged.hash)
+            raw.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", row)
+            raw.execute("UPDATE head SET seq = ?, hash = ?", (forged.seq, forged.hash))
+        raw.commit()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "finding"),
+    [
+        ("run.vanished", "{}", "has no meaning"),
+        ("run.begun", "[]", "has no meaning"),
+        ("run.begun", "no JSON", "has no meaning"),
+        ("run.begun", '{"run": 5}', "has no meaning"),
+        (
+            "run.begun",
+            '{"operation":"backup","policy":null,"process":[],"run":"x","started_at":"","state":""}',
+            "has no meaning",
+        ),
+        ("run.ended", '{"run": "nobody"}', "never began"),
+        ("run.begun", '{"run": "RUN"}', "begins run RUN again"),
+    ],
+)
+def test_sound_links_with_a_senseless_content_are_found(ledger, path, kind, body, finding):
+    """Events whose hashes are right but which cannot have happened do not verify either."""
+    run_id = ledger.begin_run("home", Operation.BACKUP)
+    forge(path, (kind, body.replace("RUN", run_id)))
+    (found,) = ledger.verify().findings
+    assert finding.replace("RUN", run_id) in found
+
+
+def test_rows_without_events_are_found(ledger, path):
+    """A recovery point put into its table by hand, and no event behind it, does not verify."""
+    ledger.record_recovery_point(recovery_point(1))
+    behind_its_back(
+        path,
+        "CREATE TEMP TABLE copied AS SELECT * FROM recovery_point",
+        "UPDATE copied SET id = 'c0ffee/2', commit_number = 2",
+        "INSERT INTO recovery_point SELECT * FROM copied",
+    )
+    assert ledger.verify().findings == ("recovery_point 'c0ffee/2' is not what its events say",)
+
+
+def test_a_ledger_set_back_as_a_whole_verifies(ledger, path):
+    """The limit that docs/ledger.md states: only checkpoints elsewhere can tell that the end of a
+    chain was cut off together with everything that spoke of it.
+    """
+    ledger.begin_run("home", Operation.BACKUP)
+    behind_its_back(
+        path,
+        "DELETE FROM run",
+        "DELETE FROM event WHERE seq = 2",
+        "UPDATE head SET seq = 1, hash = (SELECT hash FROM event)",
+    )
+    assert ledger.verify().ok
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ["pid = 1.5", "started_at = 'once'", "result = '[1]'", "failure = '{\"a\": 1}'", "id = x'00'"],
+)
+def test_no_damaged_value_of_a_run_is_handed_out(ledger, path, edit):
+    """Wrong types and forms in a row are errors when the row is read."""
+    ledger.begin_run("home", Operation.BACKUP)
+    behind_its_back(path, f"UPDATE run SET {edit}")
+    with pytest.raises(LedgerError, match="row of the ledger is damaged"):
+        ledger.runs()
+
+
+def test_more_threads_than_connections_are_served(ledger):
+    """Forty readers at once all get their answer; none is told that the ledger is damaged."""
+    answers = []
+
+    def read():
+        answers.append(len(ledger.runs()))
+
+    threads = [threading.Thread(target=read) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [0] * 40
 
 
 def test_projections_can_be_rebuilt(path):

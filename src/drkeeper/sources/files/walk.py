@@ -234,7 +234,8 @@ class Walk:
             if named:
                 refuse(directory.path, error)
             directory.flags |= _UNREADABLE
-            text = f"The directory cannot be listed ({error.strerror})."
+            reason = os.strerror(errno.EACCES) if directory.reach_only else error.strerror
+            text = f"The directory cannot be listed ({reason})."
             self._tell(Level.WARNING, "unreadable", directory.path, text)
             return iter(steps)
         names = sorted(joined.split(NUL)) if joined else []

@@ -52,8 +52,10 @@ def _split(text: str) -> tuple[str, list[int]]:
     Raises:
         ConfigurationError: The text has another form.
     """
+    if len(text) > _MAX_TEXT:
+        raise ConfigurationError("key is longer than any key")
     printable = all(_FIRST_PRINTABLE <= ord(char) <= _LAST_PRINTABLE for char in text)
-    if len(text) > _MAX_TEXT or not printable or text not in {text.lower(), text.upper()}:
+    if not printable or text not in {text.lower(), text.upper()}:
         raise ConfigurationError("key is not Bech32")
     prefix, separator, rest = text.lower().rpartition("1")
     symbols = [_ALPHABET.find(char) for char in rest]

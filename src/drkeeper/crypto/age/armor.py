@@ -34,7 +34,11 @@ def decode(text: bytes) -> bytes:
     Raises:
         IntegrityError: The armor is not the canonical one.
     """
-    lines = text.strip(_WHITESPACE).replace(b"\r\n", b"\n").split(b"\n")
+    text = text.strip(_WHITESPACE).replace(b"\r\n", b"\n")
+    # All lines but four are full: a hostile gigabyte of empty lines is not split into a list.
+    if text.count(b"\n") > len(text) // (_COLUMNS + 1) + 2:
+        raise IntegrityError("age armor has lines of a wrong length")
+    lines = text.split(b"\n")
     if lines[0] != _BEGIN or lines[-1] != _END:
         raise IntegrityError("age armor has a wrong first or last line")
     body = lines[1:-1]

@@ -154,6 +154,7 @@ class Identity:
         sealed = [_checked(stanza) for stanza in stanzas if stanza.kind == _KIND]
         for candidate in sealed:
             self._reject_low_order(candidate)
+        for candidate in sealed:
             try:
                 return _suite().decrypt(candidate, self._private, info=_INFO)
             except InvalidTag:

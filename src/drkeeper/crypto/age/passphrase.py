@@ -82,7 +82,8 @@ def _cipher(passphrase: str, salt: bytes, work_factor: int) -> ChaCha20Poly1305:
             r=_BLOCK_SIZE,
             p=_PARALLELISM,
         )
-        return ChaCha20Poly1305(scrypt.derive(passphrase.encode()))
+        # Bytes that are no UTF-8 reach Python as surrogates, and go out as the same bytes.
+        return ChaCha20Poly1305(scrypt.derive(passphrase.encode(errors="surrogateescape")))
     except MemoryError:
         raise ConfigurationError(
             "too little memory to stretch the passphrase",

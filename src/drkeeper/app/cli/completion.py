@@ -1,0 +1,21 @@
+"""``drkeeper completion``: the script that a shell loads."""
+
+import click
+from click.shell_completion import get_completion_class
+
+from drkeeper.app.cli.commands import command as make_command
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@make_command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def command(shell: str) -> None:
+    """Print the completion script for a shell.
+
+    For bash: drkeeper completion bash > /etc/bash_completion.d/drkeeper
+    """
+    program = click.get_current_context().find_root().command
+    found = get_completion_class(shell)
+    assert found is not None, "the choices are what click knows"  # noqa: S101 - for the types
+    click.echo(found(program, {}, "drkeeper", "_DRKEEPER_COMPLETE").source())

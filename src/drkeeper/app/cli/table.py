@@ -1,0 +1,45 @@
+"""The table of commands: what ``drkeeper --help`` shows, and where each command lives.
+
+Only the module of the command that is called gets imported; that keeps ``--help`` and completion
+fast. A test compares the help here with the command's own.
+"""
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One command.
+
+    Attributes:
+        module: Module below ``drkeeper.app.cli``; its attribute ``command`` is the command.
+        help: First line of its help.
+        section: Under which heading it is listed.
+    """
+
+    module: str
+    help: str
+    section: str
+
+
+DAILY = "Every day"
+LOOK = "Look without restoring"
+CARE = "Set up and care"
+
+COMMANDS = {
+    "init": Row("init", "Make a repository, its keys and a first configuration.", CARE),
+    "backup": Row("backup", "Take a snapshot of what policies protect, now.", DAILY),
+    "restore": Row("restore", "Bring back what a policy protects, as it was at an instant.", DAILY),
+    "snapshots": Row("snapshots", "List snapshots, oldest first.", LOOK),
+    "ls": Row("ls", "List what a snapshot holds.", LOOK),
+    "find": Row("find", "Find paths by pattern in snapshots.", LOOK),
+    "diff": Row("diff", "Show what changed between two snapshots.", LOOK),
+    "cat": Row("cat", "Write one file of a snapshot to standard output.", LOOK),
+    "check": Row("check", "Check that a repository is whole and unchanged.", DAILY),
+    "policy": Row("policy", "Check, explain and begin policies.", CARE),
+    "key": Row("key", "List keys and print the recovery kit's page.", CARE),
+    "doctor": Row("doctor", "Examine this installation, line by line.", CARE),
+    "ledger": Row("ledger", "Verify the local record of runs.", CARE),
+    "config": Row("config", "Show where configuration is and what it says.", CARE),
+    "completion": Row("completion", "Print the completion script for a shell.", CARE),
+    "demo": Row("demo", "Watch drkeeper lose and recover a small project.", DAILY),
+}

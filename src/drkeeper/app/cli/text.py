@@ -1,0 +1,64 @@
+"""Text for terminals: names of any bytes made harmless, numbers made readable."""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+
+_UNSAFE = re.compile(
+    # Controls; separators and marks that move or reorder what is seen; bytes that are no UTF-8.
+    "[\x00-\x1f\x7f-\x9f\\\\\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+def safe(text: str) -> str:
+    r"""Return ``text`` with everything that could command a terminal as ``\x1b`` or ``\u202e``."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] == "\\":
+        return "\\\\"
+    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 - PEP 383: a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
+
+
+def safe_path(path: bytes) -> str:
+    """Return a path of a snapshot for people: with its leading slash, harmless."""
+    return safe("/" + path.decode(errors="surrogateescape"))
+
+
+def path_from_user(text: str) -> bytes:
+    """Return a path as snapshots hold it from what somebody typed: any bytes, no outer slashes."""
+    return os.fsencode(text).strip(b"/")
+
+
+def json_path(path: bytes) -> dict[str, str]:
+    """Return the fields that carry a path in JSON: ``path``, and ``path_hex`` if it is no UTF-8."""
+    try:
+        return {"path": "/" + path.decode()}
+    except UnicodeDecodeError:
+        return {"path": "/" + path.decode(errors="replace"), "path_hex": path.hex()}
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return words as one line to paste into a shell."""
+    return shlex.join(words)
+
+
+def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
+    """Align rows in columns two spaces apart; columns in ``right`` are aligned to the right."""
+    if not rows:
+        return []
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

@@ -1,8 +1,8 @@
 """Ceph RGW, a real S3 server, on loopback, for as long as the tests run.
 
-Use it by naming the plugin and a fixture::
+Use it by importing the fixtures into a conftest, and naming one::
 
-    pytest_plugins = ["services.rgw"]        # in the conftest of the tests
+    from services.rgw import rgw, rgw_bucket  # noqa: F401 - fixtures
 
     def test_x(rgw, rgw_bucket): ...         # rgw.endpoint, rgw.access_key, rgw.secret_key
 
@@ -247,11 +247,11 @@ def _locked(at: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def rgw(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Rgw]:
+def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rgw]:
     """A running Ceph RGW, shared by all workers of the test run."""
     require("Ceph RGW", programs=PROGRAMS)
     base = tmp_path_factory.getbasetemp()
-    run = base if worker_id == "master" else base.parent
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with shared(run / "rgw") as server:
         yield server
 

@@ -59,6 +59,11 @@ _DENIED = _Meaning(
     "Allow these credentials to get, put, list and delete here; without the right to list, "
     "an absent object looks like a forbidden one.",
 )
+_SILENT = _Meaning(
+    StorageDeniedError,
+    "the store refused without a reason, as it does with expired credentials",
+    "Renew the credentials, then run it again.",
+)
 _UNKNOWN_KEY = _Meaning(
     StorageDeniedError,
     "the store does not know these credentials",
@@ -126,6 +131,7 @@ _CODES = {
                 "MethodNotAllowed InvalidPayer NotSignedUp 401 403 405"
             ),
         ),
+        (_SILENT, "400"),
         (_UNKNOWN_KEY, "InvalidAccessKeyId InvalidClientTokenId UnrecognizedClientException"),
         (_WRONG_SECRET, "SignatureDoesNotMatch InvalidSecurity"),
         (_EXPIRED, "ExpiredToken ExpiredTokenException InvalidToken TokenRefreshRequired"),

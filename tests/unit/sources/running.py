@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from doubles.sinks import KeepingSink
-
 from drkeeper.model.entry import Entry
 from drkeeper.sources.base import Candidate, Finding
 from drkeeper.sources.files import FilesSource, FilesSpec

@@ -22,7 +22,8 @@ Source: docs/sources-files.md, "Changes": "re-read up to three times, then flagg
 """
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
-_SWAPPED = frozenset({errno.ELOOP, errno.ENXIO})  # a link, a socket: not what was listed
+# A link, a socket, a directory, a FIFO: not the file that was listed.
+_SWAPPED = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN})
 _PIN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _QUIET = READ | os.O_NOATIME
 

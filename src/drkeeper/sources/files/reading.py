@@ -90,8 +90,13 @@ def read(fd: int, sink: ContentSink, before: os.stat_result, *, final: bool) -> 
     return Reading(content, size, segments, before, steady)
 
 
-def segments_of(fd: int, size: int) -> Segments | None:
+def segments_of(fd: int, size: int, *, limit: int = MAX_SEGMENTS) -> Segments | None:
     """Return where a file holds data; ``None`` when it has no holes.
+
+    Args:
+        fd: The file.
+        size: Where to stop.
+        limit: Most segments; holes are taken for data, the smallest first, to stay below it.
 
     Raises:
         OSError: The file cannot be asked.
@@ -111,8 +116,8 @@ def segments_of(fd: int, size: int) -> Segments | None:
                 return None
             found.append((begin, end - begin))
             position = end
-            if len(found) > MAX_SEGMENTS:
-                found, gap = _coarser(found, gap)
+            if len(found) > limit:
+                found, gap = _coarser(found, gap, limit // 2)
     except OSError as error:
         if error.errno in _CANNOT_TELL:
             return None  # not supported, or cut short meanwhile: read all of it
@@ -129,9 +134,11 @@ def _next_data(fd: int, position: int, size: int) -> int:
         raise
 
 
-def _coarser(found: list[tuple[int, int]], gap: int) -> tuple[list[tuple[int, int]], int]:
-    """Close holes, the smallest first, until half of the room is free again."""
-    while len(found) > MAX_SEGMENTS // 2:
+def _coarser(
+    found: list[tuple[int, int]], gap: int, enough: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Close holes, the smallest first, until not more than ``enough`` segments are left."""
+    while len(found) > enough:
         gap = gap * 2 or 4096  # the usual size of a block
         merged = [found[0]]
         for offset, length in found[1:]:

@@ -60,7 +60,7 @@ class VerifyKey:
         """The key as the journal writes it."""
         return self.raw.hex()
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+    def __str__(self) -> str:
         return bech32.encode(_PUBLIC_PREFIX, self.raw)
 
     def verify(

@@ -76,12 +76,12 @@ class Program(click.Group):
         super().__init__(*args, **kwargs)
         self.params.extend(shared_options())
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # type: ignore[explicit-override] # typing.override needs Python 3.12
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the table."""
         del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # type: ignore[explicit-override] # typing.override needs Python 3.12
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of ``cmd_name`` and return its command."""
         del ctx
         row = COMMANDS.get(cmd_name)
@@ -90,7 +90,7 @@ class Program(click.Group):
         module = import_module(f"drkeeper.app.cli.{row.module}")
         return cast(click.Command, module.command)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # type: ignore[explicit-override] # typing.override needs Python 3.12
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table by section, importing nothing."""
         del ctx
         for section in (DAILY, LOOK, CARE):
@@ -99,7 +99,7 @@ class Program(click.Group):
                     [(name, row.help) for name, row in COMMANDS.items() if row.section == section]
                 )
 
-    def resolve_command(  # type: ignore[explicit-override] # typing.override needs Python 3.12
+    def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or fail with the name of one that is close.

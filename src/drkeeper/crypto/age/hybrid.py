@@ -75,10 +75,10 @@ class Recipient:
             )
         return cls(raw)
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+    def __str__(self) -> str:
         return bech32.encode(_RECIPIENT_PREFIX, self.raw)
 
-    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+    def __repr__(self) -> str:
         return f"Recipient({str(self)[:16]}…)"
 
     def wrap(self, file_key: bytes) -> Stanza:

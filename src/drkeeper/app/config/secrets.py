@@ -30,20 +30,27 @@ def read_private_file(path: Path) -> bytes:
             f"cannot read {path}: {error.strerror}",
             hint="Name an existing file that this user may read.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            # A pipe from the shell's <( ) is as private as its process.
-            if stat.S_ISFIFO(status.st_mode):
-                os.set_blocking(descriptor, True)
-                return _bounded(file.read(LARGEST_SECRET + 1), path)
-            raise ConfigurationError(f"{path} is not a file", hint="Name a regular file.")
-        if status.st_mode & 0o077 and not _is_systemd_credential(path):
-            raise ConfigurationError(
-                f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
-                hint=f"Run chmod 600 {shlex.quote(str(path))}, and replace the secret if it was seen.",
-            )
-        return _bounded(file.read(LARGEST_SECRET + 1), path)
+    try:
+        _require_private(descriptor, path)
+        # A pipe has a writer that may not be ready yet.
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return _bounded(file.read(LARGEST_SECRET + 1), path)
+    finally:
+        os.close(descriptor)
+
+
+def _require_private(descriptor: int, path: Path) -> None:
+    status = os.fstat(descriptor)
+    if stat.S_ISFIFO(status.st_mode):
+        return  # from the shell's <( ): as private as its process
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"{path} is not a file", hint="Name a regular file.")
+    if status.st_mode & 0o077 and not _is_systemd_credential(path):
+        raise ConfigurationError(
+            f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"Run chmod 600 {shlex.quote(str(path))}, and replace the secret if it was seen.",
+        )
 
 
 def _bounded(content: bytes, path: Path) -> bytes:

@@ -1,0 +1,235 @@
+"""Configuration files: what they say, and everything that can be wrong with them."""
+
+from datetime import timedelta
+
+import pytest
+
+from drkeeper.app.config.configuration import (
+    RepositorySettings,
+    load_configuration,
+    load_policy_file,
+)
+from drkeeper.app.config.locations import find_locations
+from drkeeper.app.config.problems import InvalidFilesError
+from drkeeper.app.config.samples import policy_text, settings_text
+from drkeeper.errors import ConfigurationError
+
+SETTINGS = "repositories:\n  primary:\n    store: /backup\n"
+POLICY = "policy: home\nsource:\n  files:\n    paths: [/home]\n"
+
+
+@pytest.fixture
+def installation(tmp_path):
+    """Return a function that writes files and loads them."""
+
+    def load(settings=SETTINGS, **policies):
+        (tmp_path / "policies.d").mkdir(exist_ok=True)
+        if settings is not None:
+            (tmp_path / "drkeeper.yaml").write_text(settings)
+        for name, text in policies.items():
+            (tmp_path / "policies.d" / f"{name}.yaml").write_text(text)
+        return load_configuration(find_locations({}, config=str(tmp_path), root=True))
+
+    return load
+
+
+def messages(configuration):
+    """Return every problem as ``line: message``."""
+    return [f"{p.mark.line if p.mark else 0}: {p.message}" for p in configuration.problems]
+
+
+def test_a_full_policy_is_read_as_written(installation):
+    """Every key of this release reaches the policy with its unit."""
+    text = """
+policy: home
+source:
+  files:
+    paths: [/home, /etc]
+    exclude: ["*.o"]
+    exclude_caches: true
+    one_file_system: false
+    exclude_larger_than: 50 GiB
+schedule: daily at 02:30
+time_zone: Europe/Berlin
+retention: {last: 3, within: 2d, hourly: 24, daily: 7, weekly: 5, monthly: 12, yearly: 7}
+objectives: {rpo: 25h, rto: 30m}
+repository: primary
+tags: {team: web}
+limits: {memory: 512 MiB, workers: 4, compression: 3}
+"""
+    policy = installation(p=text).policy("home")
+    assert policy.source.paths == ("/home", "/etc")
+    assert policy.source.exclude_larger_than == 50 * 2**30
+    assert not policy.source.one_file_system
+    assert str(policy.schedule) == "daily at 02:30"
+    assert policy.zone.key == "Europe/Berlin"
+    assert policy.objectives.rpo == timedelta(hours=25)
+    assert policy.retention.within == timedelta(days=2)
+    assert policy.limits.memory_bytes == 512 * 2**20
+    assert policy.tags == {"team": "web"}
+
+
+def test_a_repository_is_read_with_its_limits(installation):
+    """Rates are bytes a second; keys lie beside the file unless told."""
+    text = """
+host: db1
+time_zone: Europe/Berlin
+repositories:
+  cloud:
+    store: s3://bucket/prefix
+    endpoint: http://127.0.0.1:9000
+    region: eu-central-1
+    path_style: true
+    profile: backup
+    ca: /etc/ssl/own.pem
+    keys: elsewhere
+    limits: {upload: 20 MiB/s, download: 1 MB/s}
+"""
+    configuration = installation(text)
+    cloud = configuration.repository("cloud")
+    assert (cloud.upload_rate, cloud.download_rate) == (20 * 2**20, 10**6)
+    assert cloud.keys == configuration.locations.settings.parent / "elsewhere"
+    assert (configuration.host, configuration.zone_name) == ("db1", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("exlude: 1\n", ["unknown key 'exlude'"]),
+        ("schedul: daily\n", ["unknown key 'schedul'; did you mean 'schedule'?"]),
+        ("schedule: dayly\n", ["'dayly' is not a schedule"]),
+        ("schedule: 22:30\n", ["'22:30' is not a schedule"]),
+        ("time_zone: Europe/Berlim\n", ["did you mean 'Europe/Berlin'?"]),
+        ("time_zone: ../../etc/passwd\n", ["no time zone"]),
+        ("objectives: {rpo: 10}\n", ["found the number 10; write it with its unit"]),
+        ("objectives: {rpo: 0s}\n", ["longer than nothing"]),
+        ("retention: {daily: many}\n", ["retention.daily: expected a whole number"]),
+        ("retention: {daily: -1}\n", ["retention.daily"]),
+        ("retention: []\n", ["retention: expected keys and values"]),
+        ("tags: {a: 1.10}\n", ["tags.a: expected text; put it in quotes"]),
+        ("tags: {A/: x}\n", ["'A/': only a-z"]),
+        ("repository: primry\n", ["no repository 'primry'"]),
+        ("limits: {workers: 0}\n", ["limits.workers"]),
+        ("capture: {ship_interval: 10s}\n", ["continuous log shipping is not in this release"]),
+        ("drill: {schedule: daily}\n", ["drills is not in this release"]),
+        ("hooks: {before_backup: [x]}\n", ["hooks is not in this release"]),
+        ("notify: [ops]\n", ["notifications is not in this release"]),
+        ("db_password: geheim\n", ["secrets do not belong in this file"]),
+    ],
+)
+def test_each_mistake_in_a_policy_is_named(installation, text, expected):
+    """Line, key and what to write instead; never another policy's business."""
+    told = messages(installation(p=POLICY + text))
+    assert len(told) == len(expected)
+    assert all(part in line for line, part in zip(told, expected, strict=True))
+    assert told[0].startswith("5: ")
+
+
+def test_a_source_of_a_later_release_is_named_once(installation):
+    """``postgresql`` is neither unknown nor "files is missing"."""
+    text = "policy: shop\nsource:\n  postgresql: {service: shop}\n"
+    assert messages(installation(p=text)) == [
+        "3: 'postgresql': PostgreSQL as a source is not in this release"
+    ]
+
+
+def test_missing_keys_are_named(installation):
+    """An empty file lacks two keys."""
+    assert [m.split(": ", 1)[1] for m in messages(installation(p=""))] == [
+        "key 'policy' is missing",
+        "key 'source' is missing",
+    ]
+
+
+@pytest.mark.parametrize("path", ["home", "~/x", "$HOME", "/a/../b"])
+def test_only_plain_absolute_paths_are_sources(installation, path):
+    """Nothing is expanded: what is protected must stand there."""
+    told = messages(installation(p=POLICY.replace("/home", path)))
+    assert len(told) == 1
+    assert "source.files.paths.0" in told[0]
+
+
+def test_all_problems_of_all_files_are_told_at_once(installation):
+    """The broken ones are listed, the right ones work."""
+    configuration = installation(a="policy: [", b="policy: B", c=POLICY, d=POLICY)
+    assert len({problem.file for problem in configuration.problems}) == 3
+    assert configuration.policy("home").source.paths == ("/home",)
+    with pytest.raises(InvalidFilesError):
+        configuration.policy("other")
+
+
+def test_a_problem_is_shown_with_its_line_and_a_caret(installation):
+    """As compilers do."""
+    rendered = installation(p=POLICY + "schedule:  dayly\n").problems[0].render()
+    assert rendered.endswith("\n    schedule:  dayly\n               ^")
+
+
+def test_the_value_of_an_unknown_key_is_never_shown(installation):
+    """It may be a secret that somebody put into the wrong file."""
+    rendered = installation(p=POLICY + "secret_key: hunter2\n").problems[0].render()
+    assert "hunter2" not in rendered
+
+
+@pytest.mark.parametrize(
+    "store", ["ftp://x/y", "relative", "https://user:hunter2@host/x", "s3://key:hunter2@bucket/x"]
+)
+def test_stores_without_adapter_or_with_credentials_are_refused(installation, store):
+    """And their credentials are not repeated in the message."""
+    with pytest.raises(InvalidFilesError) as caught:
+        installation(f"repositories:\n  primary:\n    store: {store}\n")
+    assert "hunter2" not in caught.value.problems[0].message
+
+
+def test_settings_of_s3_on_a_folder_are_a_contradiction(installation):
+    """Somebody meant another store."""
+    with pytest.raises(InvalidFilesError) as caught:
+        installation(SETTINGS + "    region: x\n")
+    assert "is for S3 stores" in caught.value.problems[0].message
+
+
+def test_unknown_names_get_a_guess(installation):
+    """A typing error costs one glance."""
+    configuration = installation(p=POLICY)
+    with pytest.raises(ConfigurationError, match="did you mean 'home'"):
+        configuration.policy("hom")
+    with pytest.raises(ConfigurationError, match="there: primary"):
+        configuration.repository("second")
+
+
+def test_no_files_at_all_are_an_empty_configuration(tmp_path):
+    """A bare machine can restore with a kit alone."""
+    found = load_configuration(find_locations({}, config=str(tmp_path / "none"), root=False))
+    assert not found.policies
+    assert not found.problems
+
+
+def test_samples_are_right_policies(tmp_path):
+    """What ``init`` and ``policy new`` write passes its own check, whatever the path is."""
+    odd = '/srv/a "quoted": name #1'
+    (tmp_path / "p.yaml").write_text(policy_text("odd", [odd, "/etc"], "primary"))
+    assert load_policy_file(tmp_path / "p.yaml").source.paths == (odd, "/etc")
+    settings = RepositorySettings("r", "s3://bucket/p", tmp_path, endpoint="https://s3.example.org")
+    assert "endpoint" in settings_text("r", settings)
+
+
+def test_locations_follow_their_order_of_precedence(tmp_path):
+    """--config, then DRKEEPER_CONFIG, then /etc for root and XDG for anybody else."""
+    variables = {"HOME": "/home/ann", "XDG_CACHE_HOME": "/c", "DRKEEPER_STATE_DIR": str(tmp_path)}
+    user = find_locations(variables, root=False)
+    assert str(user.settings) == "/home/ann/.config/drkeeper/drkeeper.yaml"
+    assert str(user.cache) == "/c/drkeeper"
+    assert user.state == tmp_path
+    system = find_locations(variables, root=True)
+    assert str(system.policies) == "/etc/drkeeper/policies.d"
+    told = find_locations(variables | {"DRKEEPER_CONFIG": "/x"}, root=True)
+    assert str(told.settings) == "/x/drkeeper.yaml"
+    assert told.chosen_by == "DRKEEPER_CONFIG"
+    assert str(find_locations(variables, config="/y/z.yaml").keys) == "/y/keys"
+
+
+def test_folders_of_the_settings_yield_to_the_environment(installation, tmp_path):
+    """``state`` and ``cache`` of drkeeper.yaml hold unless a variable says otherwise."""
+    configuration = installation(SETTINGS + "state: /s\ncache: /c\n")
+    assert str(configuration.locations.state) == "/s"
+    fixed = find_locations({"DRKEEPER_STATE_DIR": "/other"}, config=str(tmp_path), root=True)
+    assert str(load_configuration(fixed).locations.state) == "/other"

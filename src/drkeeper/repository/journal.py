@@ -40,6 +40,7 @@ from drkeeper.repository.journal_entry import (
     write_entry,
 )
 from drkeeper.repository.journal_objects import EntryObject, JournalObjects
+from drkeeper.repository.journal_start import find_start
 from drkeeper.repository.pin import HighWater
 from drkeeper.repository.state import CHECKPOINT_EVERY, JournalState, step
 from drkeeper.storage.base import ObjectStore
@@ -98,6 +99,7 @@ class Journal:
         resume: Where to read on; from the beginning when ``None``.
         salvage: Report damage as :attr:`findings` and use what is sound, where otherwise an
             ``IntegrityError`` would be raised. Such a journal cannot be appended to.
+        full: Read and verify everything, even where a checkpoint can be trusted.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Journal:
         high_water: HighWater | None = None,
         resume: Resume | None = None,
         salvage: bool = False,
+        full: bool = False,
     ) -> None:
         self._store = store
         self._objects = JournalObjects(store)
@@ -118,6 +121,8 @@ class Journal:
         self._clock = clock
         self._high_water = high_water
         self._salvage = salvage
+        self._full = full
+        self._former_keys: tuple[str, ...] = ()
         self._lock = threading.RLock()
         self._state = JournalState(repository) if resume is None else resume.state.copy()
         self._read_to = 0 if resume is None else resume.read_to
@@ -177,8 +182,7 @@ class Journal:
             if not self._compared:
                 self._compare_high_water()
             if not self._listed:
-                self._read_listed()
-                self._listed = True
+                self._begin_reading()
             singly = 0
             while (item := self._objects.find(self._read_to + 1)) is not None:
                 singly += 1
@@ -282,6 +286,15 @@ class Journal:
 
     # -- reading
 
+    def _begin_reading(self) -> None:
+        """Read for the first time: from a checkpoint that can be trusted, or everything."""
+        start = None if self._full else find_start(self._objects, self._repository, self._admins)
+        if start is not None:
+            self._state, self._read_to = start.state, start.state.n
+            self._former_keys = start.keys
+        self._read_listed()
+        self._listed = True
+
     def _read_listed(self) -> None:
         found = self._objects.listed(self._read_to)
         run = [item for at, item in enumerate(found) if item.n == self._read_to + 1 + at]
@@ -376,8 +389,10 @@ class Journal:
                 f"journal entry {n} is missing or not the one a checkpoint names",
                 hint="Restore the object from a copy of the store.",
             )
+        # Whoever signed it may have left the keyring since.
+        keys = (*self._keys(), *self._former_keys)
         try:
-            entry = read_entry(data, repository=self._repository, n=n, keys=self._keys())
+            entry = read_entry(data, repository=self._repository, n=n, keys=keys)
         except VoidError as void:
             raise IntegrityError(f"journal entry {n} is no commit: {void}") from void
         if not isinstance(entry.body, CommitBody):

@@ -128,6 +128,7 @@ def open_repository(  # noqa: PLR0913 - what is known of a repository, by name
     repository_id: bytes | None = None,
     admins: Collection[str] = (),
     salvage: bool = False,
+    full: bool = False,
 ) -> Repository:
     """Open the repository in ``store`` and read its journal to the end.
 
@@ -141,6 +142,7 @@ def open_repository(  # noqa: PLR0913 - what is known of a repository, by name
         admins: Admin public keys to trust, from the configuration or the recovery kit; those in
             the pin when empty.
         salvage: Report damage of the journal instead of refusing; for reading only.
+        full: Read and verify the whole journal, whatever is remembered; for `check`.
 
     Raises:
         RepositoryNotFoundError: There is none.
@@ -159,7 +161,7 @@ def open_repository(  # noqa: PLR0913 - what is known of a repository, by name
             hint="Give the admin fingerprint from the recovery kit.",
         )
     resume = None
-    if file is not None and pin is not None and (copy := file.load_copy(pin)) is not None:
+    if not full and file is not None and pin is not None and (copy := file.load_copy(pin)) is not None:
         resume = decode_copy(copy, hint.repository)
     journal = Journal(
         store,
@@ -169,6 +171,7 @@ def open_repository(  # noqa: PLR0913 - what is known of a repository, by name
         high_water=None if pin is None else pin.high_water,
         resume=resume,
         salvage=salvage,
+        full=full,
     )
     memory = None
     if file is not None and not salvage:

@@ -64,8 +64,21 @@ class Sealed(Protocol):
 class PartWriter:
     """Joins parts to objects. Not for use by two threads at once."""
 
-    def __init__(self, session: bytes, emit: Callable[[bytes, bytearray], None]) -> None:
-        """Hand each finished object to ``emit``: its id and its padded plaintext."""
+    def __init__(
+        self,
+        session: bytes,
+        emit: Callable[[bytes, bytearray], None],
+        *,
+        close_at: int = META_BYTES,
+    ) -> None:
+        """Hand each finished object to ``emit``: its id and its padded plaintext.
+
+        Args:
+            session: Whose objects they are.
+            emit: Stores them.
+            close_at: Length from which a part begins a new object.
+        """
+        self._close_at = close_at
         self._session = session
         self._emit = emit
         self._id = b""
@@ -75,7 +88,7 @@ class PartWriter:
         self, encoded: bytes | memoryview, *, plain: int, codec: Codec, part_digest: bytes
     ) -> Place:
         """Add an encoded part and return where it will be."""
-        if self._plain and len(self._plain) + len(encoded) > META_BYTES:
+        if self._plain and len(self._plain) + len(encoded) > self._close_at:
             self.flush()
         if not self._plain:
             self._id = os.urandom(16)

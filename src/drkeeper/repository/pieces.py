@@ -79,14 +79,27 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Piece)
 
 
+def weight(size: int) -> int:
+    """Return how many chunks a file of ``size`` bytes counts for when pieces are cut.
+
+    By its size alone, so that a file counts alike whether it was read or kept.
+    """
+    return 1 + (size >> 20)
+
+
 def ends_piece(path: bytes, entries: int, chunks: int) -> bool:
     """Whether a piece ends after the entry ``path``, which is its ``entries``-th.
 
     Only paths decide between the limits, so an unchanged part of a tree is cut alike every time.
+
+    Args:
+        path: Of the last entry.
+        entries: How many there are.
+        chunks: Sum of their weights.
     """
-    if entries < CUT_MIN_ENTRIES:
-        return False
-    return entries >= CUT_MAX_ENTRIES or chunks >= CUT_MAX_CHUNKS or not crc32(path) & _CUT_MASK
+    if entries >= CUT_MAX_ENTRIES or chunks >= CUT_MAX_CHUNKS:
+        return True
+    return entries >= CUT_MIN_ENTRIES and not crc32(path) & _CUT_MASK
 
 
 def encode(piece: Piece) -> bytes:

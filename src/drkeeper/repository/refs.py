@@ -128,12 +128,20 @@ def decode_part(data: bytes, part: RefsPart) -> list[Ref]:
 
 
 def split(rows: list[bytes]) -> list[list[bytes]]:
-    """Cut sorted rows into parts; only the rows decide where."""
+    """Cut sorted rows into parts; only the rows decide where.
+
+    Rows of refs objects stand in parts of their own: which there are depends on which other parts
+    are stored already.
+    """
     parts: list[list[bytes]] = []
     begin = 0
     for end, row in enumerate(rows, start=1):
-        cut = int.from_bytes(row[1:3], "big") % _CUT_EVERY == 0
-        if cut or end == len(rows) or end - begin == MAX_PART_ROWS:
+        if (
+            end == len(rows)
+            or int.from_bytes(row[1:3], "big") % _CUT_EVERY == 0
+            or end - begin == MAX_PART_ROWS
+            or (row[0] != RefKind.REFS and rows[end][0] == RefKind.REFS)
+        ):
             parts.append(rows[begin:end])
             begin = end
     return parts

@@ -46,10 +46,12 @@ class Workers(Generic[S]):
         return self._done
 
     def hand(self, work: Callable[[S], None]) -> int:
-        """Queue ``work`` and return its number. For one thread; never waits."""
-        self._handed += 1
-        self._queue.put((self._handed, work))
-        return self._handed
+        """Queue ``work`` and return its number; never waits."""
+        with self._failure.changed:
+            self._handed += 1
+            number = self._handed
+        self._queue.put((number, work))
+        return number
 
     def wait(self, number: int) -> None:
         """Wait until all work up to ``number`` is done.

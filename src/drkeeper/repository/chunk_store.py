@@ -1,0 +1,259 @@
+"""From plain chunks to packs in the store: digest, look up, compress, append, seal, put.
+
+The hot path of every backup. Native calls that release the interpreter lock do all work on bytes;
+a chunk is copied once, into the pack that takes it. Packs are sealed and put by threads of their
+own, so that a slow store holds up the rest only when every pack buffer is waiting for it.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final, Protocol
+
+from drkeeper.crypto.digests import digest, keyed
+from drkeeper.crypto.sealing import Header, Kind, seal_into, sealed_bytes
+from drkeeper.faults import point
+from drkeeper.repository.buffers import Buffer, BufferPool
+from drkeeper.repository.cache import ChunkAt
+from drkeeper.repository.compression import Compressor
+from drkeeper.repository.inventory import NewObjects, StoredObject
+from drkeeper.repository.packs import PACK_BYTES, PackBuilder
+from drkeeper.repository.places import ObjectKind, object_name
+from drkeeper.repository.workers import Workers
+from drkeeper.storage.base import ObjectStore
+
+_ID_BYTES: Final = 16
+_PAGE: Final = 4096
+
+
+class KnownChunks(Protocol):
+    """Chunks that live snapshots hold."""
+
+    def find(self, chunk_id: bytes, /) -> ChunkAt | None:
+        """Return where a chunk is, ``None`` when it is not known."""
+        ...
+
+
+class ChunkRef:
+    """A chunk on its way into the repository; its location becomes known when it has one.
+
+    Attributes:
+        plain: Length of the chunk.
+        same: Another reference to the same chunk, which has the location.
+    """
+
+    __slots__ = ("codec", "id", "offset", "pack", "plain", "same", "session", "stored")
+
+    def __init__(self, plain: int) -> None:
+        """Refer to a chunk of ``plain`` bytes that has not been looked at."""
+        self.plain = plain
+        self.same: ChunkRef | None = None
+        self.id = b""
+        self.session = b""
+        self.pack = b""
+        self.offset = 0
+        self.stored = 0
+        self.codec = 0
+
+    def settle(self, at: ChunkAt) -> None:
+        """Take the location of a chunk that is stored already."""
+        self.id = at.id
+        self.session = at.session
+        self.pack = at.pack
+        self.offset = at.offset
+        self.stored = at.stored
+        self.codec = at.codec
+
+    def at(self) -> ChunkAt:
+        """Return the location."""
+        return ChunkAt(
+            self.id, self.session, self.pack, self.offset, self.stored, self.plain, self.codec
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SealingContext:
+    """What packs and parts are sealed with.
+
+    Attributes:
+        repository: Id of the repository.
+        session: Id of the session.
+        store: Where objects go.
+        new: Takes note of what was stored.
+    """
+
+    repository: bytes
+    session: bytes
+    store: ObjectStore
+    new: NewObjects
+
+    def put(
+        self, kind: Kind, object_id: bytes, *, key: bytes, plain: memoryview, out: memoryview
+    ) -> None:
+        """Seal ``plain`` into ``out`` and store it; durable on return."""
+        header = Header(kind, self.repository, self.session, object_id)
+        name = object_name(_OBJECT_KINDS[kind], object_id)
+        sealed = out[: seal_into(key, header, plain, out)]
+        point("repository.writer.put")
+        self.store.put(name, sealed)
+        point("repository.writer.stored")
+        self.new.add(StoredObject(digest(sealed), len(sealed), name))
+
+
+_OBJECT_KINDS: Final = {
+    Kind.PACK: ObjectKind.PACKS,
+    Kind.META: ObjectKind.META,
+    Kind.REFS: ObjectKind.REFS,
+}
+
+
+class Sealer:
+    """State of one uploading thread: the buffer it seals packs into."""
+
+    def __init__(self) -> None:
+        """Make the buffer."""
+        length = sealed_bytes(Kind.PACK, PACK_BYTES)
+        self.out = Buffer(-(-length // _PAGE) * _PAGE).view
+
+
+class _OpenPack:
+    __slots__ = ("buffer", "builder", "id")
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.id = os.urandom(_ID_BYTES)
+        self.buffer = buffer
+        self.builder = PackBuilder(buffer.view)
+
+
+class ChunkStore:
+    """Takes plain chunks and stores those that are new."""
+
+    def __init__(
+        self,
+        context: SealingContext,
+        known: KnownChunks,
+        *,
+        keys: tuple[bytes, bytes],
+        threads: tuple[Workers[Compressor], Workers[Sealer]],
+        pools: tuple[BufferPool, BufferPool],
+    ) -> None:
+        """Store chunks that ``known`` does not have.
+
+        Args:
+            context: Of the session.
+            known: Chunks that need not be stored.
+            keys: The session's data key and the domain's chunk key.
+            threads: Those that look at chunks, and those that seal and put packs.
+            pools: Buffers of plain content, and of packs.
+        """
+        self._context = context
+        self._data_key, self._chunk_key = keys
+        self._known = known
+        self._workers, self._uploads = threads
+        self._plain, self._packs = pools
+        self._lock = Lock()
+        self._pack_lock = Lock()
+        self._open: _OpenPack | None = None
+        self._claimed: dict[bytes, ChunkRef] = {}
+        self._fresh: list[ChunkRef] = []
+        self._new_bytes = 0
+
+    @property
+    def new_bytes(self) -> int:
+        """Plain bytes of the chunks stored so far."""
+        return self._new_bytes
+
+    def take(self, buffer: Buffer, begin: int, end: int) -> ChunkRef:
+        """Take the chunk in ``buffer[begin:end]``, releasing one pin of the buffer when done."""
+        ref = ChunkRef(end - begin)
+        view = buffer.view[begin:end]
+
+        def work(compressor: Compressor) -> None:
+            try:
+                self._store(ref, view, compressor)
+            finally:
+                self._plain.release(buffer)
+
+        self._workers.hand(work)
+        return ref
+
+    def flush(self) -> None:
+        """Hand the open pack over to be stored; call when no chunk is on its way."""
+        with self._pack_lock:
+            opened, self._open = self._open, None
+            if opened is not None:
+                self._upload(opened)
+
+    def taken_fresh(self) -> list[ChunkRef]:
+        """Return the chunks stored since the last call and forget what was claimed.
+
+        From now on the chunks are looked up in what is known, which must have learned them.
+        """
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+            return fresh
+
+    def forget_claims(self) -> None:
+        """Forget which chunks this session has stored; ``known`` has learned them."""
+        with self._lock:
+            self._claimed.clear()
+
+    def _store(self, ref: ChunkRef, view: memoryview, compressor: Compressor) -> None:
+        ref.id = chunk_id = keyed(self._chunk_key, view)
+        with self._lock:
+            claimed = self._claimed.setdefault(chunk_id, ref)
+        if claimed is not ref:
+            ref.same = claimed
+            return
+        if (at := self._known.find(chunk_id)) is not None and at.plain == ref.plain:
+            ref.settle(at)
+            return
+        codec, encoded = compressor.encode(view)
+        self._append(ref, codec, encoded)
+        with self._lock:
+            self._fresh.append(ref)
+            self._new_bytes += ref.plain
+
+    def _append(self, ref: ChunkRef, codec: int, encoded: bytes | memoryview) -> None:
+        with self._pack_lock:
+            opened = self._open
+            if opened is not None and not opened.builder.fits(len(encoded)):
+                self._upload(opened)
+                self._open = opened = None
+            if opened is None:
+                # Waits when the store is slow, and everyone behind the lock with it.
+                self._open = opened = _OpenPack(self._packs.take())
+            row = opened.builder.append(ref.id, encoded, plain=ref.plain, codec=codec)
+            ref.session = self._context.session
+            ref.offset, ref.stored, ref.codec = row.offset, row.stored, row.codec
+            ref.pack = opened.id
+
+    def _upload(self, opened: _OpenPack) -> None:
+        def work(sealer: Sealer) -> None:
+            try:
+                plain = opened.builder.finished()
+                self._context.put(
+                    Kind.PACK, opened.id, key=self._data_key, plain=plain, out=sealer.out
+                )
+            finally:
+                self._packs.release(opened.buffer)
+
+        self._uploads.hand(work)
+
+
+def meta_emitter(
+    context: SealingContext, kind: Kind, key: bytes, uploads: Workers[Sealer]
+) -> Callable[[bytes, bytearray], None]:
+    """Return what stores the finished objects of a ``PartWriter`` in the background."""
+
+    def emit(object_id: bytes, plain: bytearray) -> None:
+        def work(sealer: Sealer) -> None:
+            out = sealer.out
+            if sealed_bytes(kind, len(plain)) > len(out):
+                out = memoryview(bytearray(sealed_bytes(kind, len(plain))))
+            context.put(kind, object_id, key=key, plain=memoryview(plain), out=out)
+
+        uploads.hand(work)
+
+    return emit

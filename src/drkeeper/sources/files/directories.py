@@ -20,7 +20,7 @@ Source: setrlimit(2), RLIMIT_NOFILE; the soft limit of systemd and most shells.
 """
 
 KEPT = 32
-"""Directories that stay open from one batch to the next, the deepest ones."""
+"""Deepest directories that stay open from one batch to the next, and as many above them."""
 
 LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How directories are opened: never through a link."""
@@ -145,8 +145,14 @@ class Descriptors:
             nearest = link
 
     def release(self, stack: list[Directory]) -> None:
-        """Close everything but the root and the deepest directories of the walk."""
-        kept = {id(directory) for directory in [*stack[:1], *stack[-KEPT:]]}
+        """Close everything but the deepest directories of the walk and some on the way to them.
+
+        Those on the way, the root among them, stand at equal distances, so that coming back up
+        from any depth costs a bounded number of steps. The distance is a power of two: when it
+        grows, the directories that stay are among those that are open.
+        """
+        distance = 1 << (len(stack) // KEPT).bit_length()
+        kept = {id(directory) for directory in [*stack[::distance], *stack[-KEPT:]]}
         for directory in self._open:
             if id(directory) not in kept:
                 os.close(directory.fd)

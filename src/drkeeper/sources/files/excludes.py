@@ -105,6 +105,7 @@ class Excludes:
         return False
 
 
+_WILD = frozenset(b"*?[")
 _NAME = _Subject.NAME
 _RELATIVE = _Subject.RELATIVE
 
@@ -155,15 +156,20 @@ def _trimmed(text: bytes) -> bytes:
 def _leads_into(components: list[bytes], root: bytes) -> bool:
     """Whether a pattern, read as an absolute path, is about something below ``root``.
 
+    It is if it begins with the very name that ``root`` begins with, matches the rest of ``root``,
+    and goes on.
+
     Raises:
         MalformedGlobError: A component is malformed.
     """
-    names = root.split(b"/") if root else []
-    if len(components) <= len(names) and b"**" not in components:
+    if not root:
+        return True
+    names = root.split(b"/")
+    if set(components[0]) & _WILD or (len(components) <= len(names) and b"**" not in components):
         return False
     for component, name in zip(components, names, strict=False):
         if component == b"**":
-            return True
+            break
         if re.fullmatch(translate_component(component), name, re.DOTALL) is None:
             return False
     return True

@@ -67,6 +67,8 @@ def _joined(pieces: list[bytes]) -> bytes:
     """Put stars between pieces; all but the last find the leftmost match, once and for all."""
     if len(pieces) == 1:
         return pieces[0]
+    if not any(pieces):
+        return rb"[^/]+"  # stars only; no name is empty
     first, *inner, last = pieces
     atomic = b"".join(b"(?>[^/]*?" + piece + b")" for piece in inner)
     return first + atomic + STAR + last
@@ -126,7 +128,7 @@ def translate_path(components: list[bytes]) -> bytes:
     """
     groups: list[list[bytes]] = [[]]
     for component in components:
-        if component != b"**":
+        if component.strip(b"*") or len(component) == 1:  # more stars than two mean two
             groups[-1].append(translate_component(component))
         elif len(groups) == 1 or groups[-1]:
             groups.append([])

@@ -1,0 +1,109 @@
+"""``drkeeper check``: whether a repository is whole and unchanged."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+
+from drkeeper.app.cli.commands import command as make_command
+from drkeeper.app.cli.invocation import Invocation, this_invocation
+from drkeeper.app.cli.output import safe_lines
+from drkeeper.app.cli.progress import Step, show_progress
+from drkeeper.app.cli.reaching import Reach, access, reach_options
+from drkeeper.app.wiring.checks import CheckChoices, run_check, slice_of_percent
+from drkeeper.errors import IntegrityError
+from drkeeper.model.quantities import format_size
+from drkeeper.operations.check import CheckFinding, CheckReport, Severity
+
+WARNINGS = 3
+
+
+@make_command()
+@click.option("--blind", is_flag=True, help="Use public keys only: needs no identity.")
+@click.option(
+    "--read-data",
+    is_flag=False,
+    flag_value="100%",
+    metavar="[N%]",
+    help="Also read every stored byte, or another N percent each day.",
+)
+@reach_options
+def command(*, reach: Reach, blind: bool, read_data: str | None) -> int:
+    """Check that a repository is whole and unchanged.
+
+    All that is wrong is listed. Ends with 20 when stored data is not what was written, with 3 when
+    nothing is lost but somebody should look.
+    """
+    called = this_invocation()
+    choices = CheckChoices(blind, _slice(called, read_data))
+    with show_progress(called.output, called.clock, "check", terminal=sys.stderr.isatty()) as show:
+        report, intact = run_check(
+            access(called, reach),
+            called.configuration,
+            choices,
+            clock=called.clock,
+            passphrase=called.passphrase,
+            warn=called.output.warning,
+            on_read=lambda objects, done, total: show(
+                Step("read", objects, None, done, total, done)
+            ),
+        )
+    _tell(called, report)
+    warned = any(finding.severity is Severity.WARNING for finding in report.findings)
+    return WARNINGS if warned or not intact else 0
+
+
+def _slice(called: Invocation, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number = text.removesuffix("%")
+    if not number.isdecimal() or not 1 <= int(number) <= 100:  # noqa: PLR2004 - percent
+        raise click.BadParameter(f"{text!r} is not a percentage from 1% to 100%")
+    days = (called.clock.now() - datetime(1970, 1, 1, tzinfo=UTC)).days
+    return slice_of_percent(int(number), days)
+
+
+def _tell(called: Invocation, report: CheckReport) -> None:
+    output = called.output
+    for finding in report.findings:
+        output.item(_fields(finding))
+        line = safe_lines(f"{finding.severity}: {finding.thing}: {finding.message}")
+        if finding.severity is Severity.NOTE:
+            output.detail(line)
+        else:
+            output.result(line)
+    output.summary(
+        {
+            "sound": report.sound,
+            "entries": report.entries,
+            "snapshots": report.snapshots,
+            "objects": report.objects,
+            "stored_bytes": report.stored_bytes,
+            "read_objects": report.read_objects,
+            "read_bytes": report.read_bytes,
+            "unneeded_objects": report.unneeded_objects,
+            "unneeded_bytes": report.unneeded_bytes,
+            "damaged_snapshots": list(report.damaged_snapshots),
+            "findings": len(report.findings),
+        }
+    )
+    if not report.sound:
+        damaged = ", ".join(map(str, report.damaged_snapshots)) or "none that is known"
+        raise IntegrityError(
+            f"the repository is damaged; snapshots touched: {damaged}",
+            hint="Restore the objects named above from a copy of the store, then check again.",
+        )
+    output.say(
+        f"sound: {report.snapshots} snapshots, {report.objects} objects, "
+        f"{format_size(report.stored_bytes)}; {report.read_objects} objects, "
+        f"{format_size(report.read_bytes)} read and compared"
+    )
+
+
+def _fields(finding: CheckFinding) -> dict[str, object]:
+    return {
+        "severity": finding.severity.value,
+        "code": finding.code,
+        "thing": finding.thing,
+        "message": finding.message,
+    }

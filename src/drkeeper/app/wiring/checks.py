@@ -1,0 +1,100 @@
+"""Put a check together and record what it found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+from drkeeper.app.config.configuration import Configuration
+from drkeeper.app.wiring.repositories import Access, Passphrase, open_for_reading
+from drkeeper.app.wiring.runs import RunRecord
+from drkeeper.clock import Clock
+from drkeeper.model.run import (
+    CheckKind,
+    Operation,
+    RunId,
+    RunState,
+    Verification,
+)
+from drkeeper.operations.check import CheckReport, CheckRequest, Severity, check
+from drkeeper.operations.check.data import Slice
+from drkeeper.repository.repository import Repository
+
+_DETAIL_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CheckChoices:
+    """How deep to look.
+
+    Attributes:
+        blind: With public keys only.
+        read: Number and count of the slices of the data to read; ``None`` for none.
+    """
+
+    blind: bool = False
+    read: tuple[int, int] | None = None
+
+
+def slice_of_percent(percent: int, day: int) -> tuple[int, int]:
+    """Return today's slice: another one each day, until every byte was read and it begins anew."""
+    count = max(1, ceil(100 / percent))
+    return day % count, count
+
+
+def run_check(  # noqa: PLR0913 - what a run is made of, by name
+    access: Access,
+    configuration: Configuration,
+    choices: CheckChoices,
+    *,
+    clock: Clock,
+    passphrase: Passphrase | None,
+    warn: Callable[[str], None],
+    on_read: Callable[[int, int, int], None],
+) -> tuple[CheckReport, bool]:
+    """Check a repository; return what was found and whether the ledger could record it.
+
+    Raises:
+        DrkeeperError: The check could not be made; recorded as well.
+    """
+    locations = configuration.locations
+    record = RunRecord(locations.ledger, host=configuration.host, clock=clock, warn=warn)
+    record.begin(None, Operation.CHECK)
+    try:
+        repository = open_for_reading(
+            access,
+            locations.state,
+            clock,
+            passphrase,
+            salvage=True,
+            blind=choices.blind,
+        )
+        read = None if choices.read is None else Slice(*choices.read)
+        report = check(repository, CheckRequest(choices.blind, read), on_read)
+    except BaseException as error:
+        record.failed(error)
+        raise
+    verification = _verification(repository, choices, report, record.id)
+    record.end(
+        RunState.SUCCEEDED if report.sound else RunState.FAILED,
+        result={"sound": report.sound, "findings": len(report.findings)},
+        made=[verification],
+    )
+    return report, record.intact
+
+
+def _verification(
+    repository: Repository, choices: CheckChoices, report: CheckReport, run: RunId | None
+) -> Verification:
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    kind = CheckKind.READ_DATA if choices.read else CheckKind.STRUCTURE
+    return Verification(
+        repository=repository.id.hex(),
+        kind=CheckKind.BLIND if choices.blind else kind,
+        passed=report.sound,
+        checked_at=repository.clock.now(),
+        run=run,
+        objects=report.objects,
+        read_bytes=report.read_bytes,
+        findings=len(errors),
+        detail="; ".join(f"{f.code} {f.thing}" for f in errors)[:_DETAIL_CHARACTERS],
+    )

@@ -214,7 +214,7 @@ class Cache:
             commit: Its number and digest.
             lineage: Its lineage.
             packs: (session, id) of every pack it needs.
-            chunks: Chunks to remember; all of them in these packs.
+            chunks: Chunks to remember; those in other packs are not.
         """
         point("repository.cache.learn")
         with self._changing() as connection:
@@ -237,7 +237,8 @@ class Cache:
                 (
                     (at.id, known[at.pack], at.offset, at.stored, at.plain, at.codec, proof)
                     for at in chunks
-                    if (proof := self._proof(at))
+                    # What was read and then discarded may lie in packs that nothing needs.
+                    if at.pack in known and (proof := self._proof(at))
                 ),
             )
             connection.execute("INSERT OR REPLACE INTO commits VALUES (?, ?)", commit)

@@ -164,6 +164,11 @@ class ChunkStore:
         """Plain bytes of the chunks stored so far."""
         return self._new_bytes
 
+    @property
+    def handed(self) -> int:
+        """Number of the last work handed to the workers."""
+        return self._workers.handed
+
     def take(self, buffer: Buffer, begin: int, end: int) -> ChunkRef:
         """Take the chunk in ``buffer[begin:end]``, releasing one pin of the buffer when done."""
         ref = ChunkRef(end - begin)

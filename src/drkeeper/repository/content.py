@@ -72,6 +72,12 @@ class Sink:
         self._stream: Stream | None = None
         self._plain_bytes = 0
         self._generation = 0
+        self._cut_through = 0
+
+    @property
+    def cut_through(self) -> int:
+        """Number of the last work that the newest cut of joined files needs."""
+        return self._cut_through
 
     @property
     def generation(self) -> int:
@@ -135,6 +141,7 @@ class Sink:
         _spread(self._waiting, runs)
         self._waiting = []
         self._generation += 1
+        self._cut_through = self._chunks.handed
 
     def _join(self, data: bytes, length: int, content: StoredContent) -> None:
         if length > self._pool.length:

@@ -157,9 +157,21 @@ class ManifestWriter:
             BaseException: The first error of any thread.
         """
         self._sink.cut_joined()
+        while self._cuts:
+            self._workers.wait(self._workers.handed)
+            self._encode_ready()
         self._workers.wait(self._workers.handed)
-        self._encode_ready()
-        self._workers.wait(self._workers.handed)
+
+    def finished(self) -> tuple[PieceAt, ...]:
+        """Return the pieces, all of which have been appended.
+
+        Raises:
+            AssertionError: One has not: a defect, and no snapshot may come of it.
+        """
+        found = tuple(piece for piece in self.tables.pieces if piece is not None)
+        if len(found) != len(self.tables.pieces):
+            raise AssertionError("a piece of the manifest has not been appended")
+        return found
 
     def _append(self, entry: Entry, origin: Origin) -> None:
         self._entries.append(entry)
@@ -202,7 +214,7 @@ class ManifestWriter:
             if first.work < 0:
                 if self._sink.generation == first.generation:
                     return
-                first.work = self._workers.handed
+                first.work = self._sink.cut_through
             if self._workers.done_through < first.work:
                 return
             self._encode(cuts.popleft())

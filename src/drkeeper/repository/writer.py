@@ -198,7 +198,7 @@ class SnapshotWriter:
 
     def _commit(self, facts: Facts, *, complete: bool) -> Commit:
         tables = self._manifest.tables
-        pieces = tuple(piece for piece in tables.pieces if piece is not None)
+        pieces = self._manifest.finished()
         self._chunks.flush()
         counts = Counts(
             entries=facts.stats.get("entries", 0),

@@ -42,6 +42,27 @@ def write_new(path: Path, content: bytes, mode: int = 0o644) -> None:
         ) from error
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it, for this user only; what exists stays as it is.
+
+    Raises:
+        ConfigurationError: It cannot be made.
+        NoSpaceError: The file system is full.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        for place in reversed(missing):
+            point("app.config.files.folder")
+            place.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpaceError(f"no space to make {folder}", hint="Free some space.") from error
+        raise ConfigurationError(
+            f"cannot make {folder}: {error.strerror}",
+            hint="Give this user the right to write there.",
+        ) from error
+
+
 def _write(path: Path, content: bytes, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(path, flags, mode), "wb") as file:

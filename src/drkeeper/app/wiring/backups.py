@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
+from drkeeper.app.config.files import make_private
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
 from drkeeper.app.wiring.runs import RunRecord, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of
@@ -107,7 +108,7 @@ def run_backup(  # noqa: PLR0913 - what a run is made of, by name
     try:
         settings = configuration.repository(policy.repository)
         for folder in (locations.cache, locations.state):
-            _make_private(folder)
+            make_private(folder)
         repository, key = open_for_backup(settings, locations.state, clock, passphrase)
         report = back_up(
             BackupRequest(
@@ -134,13 +135,6 @@ def run_backup(  # noqa: PLR0913 - what a run is made of, by name
     state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
     record.end(state, result=_result(report), made=[point])
     return BackupOutcome(report, record.intact, clock.monotonic() - begun_at)
-
-
-def _make_private(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return  # whoever needs it says so better
 
 
 def _options(policy: Policy) -> WriterOptions:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drkeeper.app.config.configuration import RepositorySettings
-from drkeeper.app.config.files import write_new
+from drkeeper.app.config.files import make_private, write_new
 from drkeeper.app.wiring.kit import Kit, kit_text
 from drkeeper.app.wiring.repositories import ADMINS, HOST_KEY
 from drkeeper.app.wiring.stores import open_bare_store
@@ -76,6 +76,7 @@ def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[st
         StorageError: The store cannot hold a repository.
     """
     settings = wishes.settings
+    make_private(state)
     recovery = [Recipient.parse(text) for text in wishes.recovery]
     _refuse_existing(settings)
     store = open_bare_store(settings, clock, create=True)
@@ -175,7 +176,7 @@ def _save_keys(new: NewRepository, wishes: Wishes, kit: str, saved: list[Path]) 
     files.append((folder / ADMINS, _admins_text(new.admins)))
     if wishes.kit_file is not None:
         files.insert(0, (wishes.kit_file, kit))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     for path, text in files:
         write_new(path, text.encode(), PRIVATE)
         saved.append(path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from drkeeper.crypto.digests import digest
 from drkeeper.errors import (
     IntegrityError,
     ObjectExistsError,
@@ -76,13 +77,12 @@ def write_hint(store: ObjectStore, hint: Hint) -> None:
     Raises:
         StorageError: The store refused or did not answer.
     """
-    data = encode(
-        {
-            "format": _FORMAT,
-            "repository": hint.repository.hex(),
-            "capabilities": dict(hint.capabilities),
-        }
-    )
+    members = {
+        "format": _FORMAT,
+        "repository": hint.repository.hex(),
+        "capabilities": dict(hint.capabilities),
+    }
+    data = encode({**members, "digest": _digest(members)})
     try:
         point("repository.hint.put")
         store.put(HINT_NAME, data)
@@ -102,7 +102,9 @@ def _parse(data: bytes, store: ObjectStore) -> Hint:
         value = parse_object(data)
     except MalformedError as error:
         raise malformed from error
+    said = value.pop("digest", None)
     text, capabilities = value.get("repository"), value.get("capabilities", {})
+    # The format comes first: a later one may say its digest in another way.
     if type(value.get("format")) is not int or not isinstance(capabilities, dict):
         raise malformed
     if value["format"] != _FORMAT:
@@ -110,6 +112,28 @@ def _parse(data: bytes, store: ObjectStore) -> Hint:
             f"{store.location} holds a repository of format {value['format']}",
             hint="Install a newer drkeeper on this machine.",
         )
+    if said != _digest(value):
+        raise malformed
     if not isinstance(text, str) or len(text) != 2 * ID_BYTES or text.strip("0123456789abcdef"):
         raise malformed
     return Hint(bytes.fromhex(text), capabilities)
+
+
+def _digest(members: Mapping[str, Any]) -> str:
+    """Return what shows accidents, and nothing more: whoever can write can compute it.
+
+    Source:
+        docs/format.md 1.1.
+    """
+    return digest(encode(_ordered(members))).hex()
+
+
+def _ordered(value: object) -> object:
+    """Return ``value`` with the members of every object in the order of their names."""
+    match value:
+        case Mapping():
+            return {name: _ordered(value[name]) for name in sorted(value)}
+        case list():
+            return [_ordered(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,25 @@
+"""Restoring a snapshot, or a part of it, onto a directory; see docs/restore.md."""
+
+from drkeeper.operations.restore.printable import printable
+from drkeeper.operations.restore.report import (
+    Problem,
+    Progress,
+    RestorePlan,
+    RestoreReport,
+    Severity,
+)
+from drkeeper.operations.restore.request import Overwrite, RestoreRequest
+from drkeeper.operations.restore.run import plan, restore
+
+__all__ = [
+    "Overwrite",
+    "Problem",
+    "Progress",
+    "RestorePlan",
+    "RestoreReport",
+    "RestoreRequest",
+    "Severity",
+    "plan",
+    "printable",
+    "restore",
+]

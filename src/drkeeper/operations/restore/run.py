@@ -1,0 +1,428 @@
+"""Planning a restore, and doing it."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from drkeeper.errors import (
+    IntegrityError,
+    NoSpaceError,
+    TargetError,
+    VerificationError,
+)
+from drkeeper.faults import point
+from drkeeper.model.entry import FileType
+from drkeeper.operations.restore import marker as markers, syscalls
+from drkeeper.operations.restore.changes import Compares, LeavesAlone
+from drkeeper.operations.restore.metadata import Metadata
+from drkeeper.operations.restore.printable import printable
+from drkeeper.operations.restore.report import (
+    Progress,
+    RestorePlan,
+    RestoreReport,
+    Severity,
+    Tally,
+)
+from drkeeper.operations.restore.request import Overwrite, RestoreRequest
+from drkeeper.operations.restore.rights import Owners, Rights
+from drkeeper.operations.restore.space import Space
+from drkeeper.operations.restore.target import Target
+from drkeeper.operations.restore.tree import Manner, Tree
+from drkeeper.operations.restore.verify import Verifier
+from drkeeper.operations.restore.work import Decides, Everything, Kind, Manifest, Planner, Work
+from drkeeper.repository.fetch import Batch, Fetcher, plan_reads
+
+OnProgress = Callable[[Progress], None]
+
+_AHEAD = 3
+"""Batches being fetched while one is written."""
+
+_EVERY_S = 0.1
+"""Progress is told at most this often."""
+
+
+def plan(request: RestoreRequest) -> RestorePlan:
+    """Say what a restore would do, without writing anything.
+
+    Everything that a restore would compare is compared, so a plan of ``if-changed`` reads the
+    files that are there.
+
+    Raises:
+        TargetError: The target cannot be used as the request says.
+        IntegrityError: The snapshot root is damaged.
+    """
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        manifest = Manifest(request.reader, request.paths, pool)
+        target = None
+        overwrite = None
+        if os.path.isdir(request.target):
+            target = stack.enter_context(Target.open(request.target))
+            overwrite, _ = _admit(request, target)
+        totals = _totals(request, manifest, target, Tally())
+        decides = _decides(request, target, overwrite)
+        stack.callback(decides.close)
+        planner = Planner(decides, Owners(numeric=True), request.batch_bytes)
+        fetch_bytes = requests = unchanged = 0
+        for work in planner.batches(manifest.found(_ignore)):
+            fetch_bytes += work.plain_bytes
+            requests += sum(read.requests for read in plan_reads(work.needed.values()))
+            unchanged += sum(unit.kind == Kind.KEPT and unit.first for unit in work.units)
+    return RestorePlan(
+        files=totals.files,
+        plain_bytes=totals.plain_bytes,
+        fetch_bytes=fetch_bytes,
+        requests=requests + manifest.pieces + 1,
+        space_bytes=totals.space_bytes,
+        free_bytes=totals.free_bytes,
+        unchanged=unchanged,
+        damaged=totals.damaged,
+    )
+
+
+def restore(request: RestoreRequest, on_progress: OnProgress | None = None) -> RestoreReport:
+    """Restore; return what was done only if all of it was done and read back.
+
+    Killed at any moment, it leaves files that are as before or as in the snapshot, and the same
+    request continues. What can be restored is restored also when something else is damaged; the
+    error then carries the report as ``context["report"]``.
+
+    Raises:
+        TargetError: The target cannot be used, or some paths could not be restored.
+        NoSpaceError: The target is too small, or became full.
+        IntegrityError: The repository lacks or has damaged some of what is needed.
+        VerificationError: Something was read back and is not what was written.
+        KeyNotFoundError: No identity at hand opens the data.
+        StorageError: The store refused or did not answer.
+    """
+    _check(request)
+    with ExitStack() as stack:
+        run = _Run(request, stack, on_progress)
+        run.prepare()
+        run.fill()
+        run.complete()
+        report = run.report()
+    _raise_for(report)
+    return report
+
+
+def _check(request: RestoreRequest) -> None:
+    if (request.in_place or request.delete) and not request.confirmed:
+        raise TargetError(
+            "replacing files of a live tree needs a confirmation",
+            hint="Add --yes, or restore to a new directory with --to.",
+        )
+    if request.delete:
+        if not request.paths and os.path.realpath(request.target) == b"/":
+            raise TargetError(
+                "will not delete in the whole file system",
+                hint="Name the directories to restore.",
+            )
+        if not request.reader.commit.complete:
+            raise TargetError(
+                "will not delete by a partial snapshot",
+                hint="Choose a complete snapshot, or leave --delete out.",
+            )
+
+
+def _admit(request: RestoreRequest, target: Target) -> tuple[Overwrite | None, bool]:
+    """Return how to treat what is there, and whether an unfinished restore is continued.
+
+    Raises:
+        TargetError: Something is there, and nothing was said about it.
+    """
+    if target.fresh:
+        return None, False
+    before = markers.find(target)
+    resumed = before is not None and before.snapshot == request.reader.commit.digest
+    if request.overwrite is not None:
+        return request.overwrite, resumed
+    if resumed:
+        return Overwrite.IF_CHANGED, True
+    if request.in_place:
+        return Overwrite.IF_CHANGED, False
+    raise TargetError(
+        f"{printable(target.path)} is not empty",
+        hint="Restore to a new directory, or say what to do with --overwrite.",
+    )
+
+
+def _decides(
+    request: RestoreRequest, target: Target | None, overwrite: Overwrite | None
+) -> Decides:
+    if target is None or overwrite is None or overwrite == Overwrite.ALWAYS:
+        return Everything()
+    if overwrite == Overwrite.NEVER:
+        return LeavesAlone(target)
+    return Compares(target, request.reader.domain.chunk_key)
+
+
+def _ignore(path: bytes, error: IntegrityError) -> None:
+    """Damage is told in the pass before."""
+
+
+def _totals(
+    request: RestoreRequest, manifest: Manifest, target: Target | None, tally: Tally
+) -> RestorePlan:
+    """Count what there is to do and the room it takes.
+
+    Raises:
+        TargetError: Nothing in the snapshot is at one of the paths.
+        NoSpaceError: The file system cannot hold so many files.
+    """
+
+    def damaged(path: bytes, error: IntegrityError) -> None:
+        tally.add(Severity.DAMAGED, "manifest", path, f"{error}: paths from here on are missing")
+
+    space = Space(request.target, target)
+    files = plain_bytes = 0
+    missing = set(request.paths)
+    for entry, _, _, _ in manifest.found(damaged):
+        files += 1
+        missing.discard(entry.path)
+        if entry.type == FileType.FILE:
+            plain_bytes += space.add(entry)
+        elif entry.type == FileType.DIRECTORY:
+            space.add_directory()
+    count = tally.counts[Severity.DAMAGED]
+    if missing and not count:
+        raise TargetError(
+            f"the snapshot has no {printable(min(missing))}",
+            hint="List it with 'drkeeper ls'.",
+        )
+    if space.free_files is not None and space.files > space.free_files:
+        raise NoSpaceError(
+            f"restoring makes {space.files} files, the target has room for {space.free_files}",
+            hint="Restore to a file system with more inodes.",
+        )
+    return RestorePlan(
+        files=files,
+        plain_bytes=plain_bytes,
+        space_bytes=space.needed,
+        free_bytes=space.free,
+        damaged=count,
+    )
+
+
+class _Run:
+    """One restore from beginning to end."""
+
+    def __init__(
+        self, request: RestoreRequest, stack: ExitStack, on_progress: OnProgress | None
+    ) -> None:
+        self._request = request
+        self._stack = stack
+        self._on_progress = on_progress
+        self._clock = request.clock
+        self._tally = Tally()
+        self._seconds: dict[str, float] = {}
+        self._phase_at = self._begun_at = self._told_at = self._clock.monotonic()
+        self._units = 0
+        self._resumed = False
+        self._fetched = 0
+
+    def prepare(self) -> None:
+        """Read the manifest once, open the target, and make sure that all will fit.
+
+        Raises:
+            NoSpaceError: The target is too small.
+        """
+        request = self._request
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(request.workers))
+        self._manifest = Manifest(request.reader, request.paths, self._pool)
+        _ = request.reader.root
+        self._target = self._stack.enter_context(Target.open(request.target))
+        overwrite, self._resumed = _admit(request, self._target)
+        self._plan = _totals(request, self._manifest, self._target, self._tally)
+        if self._plan.space_bytes > self._plan.free_bytes:
+            raise NoSpaceError(
+                f"restoring needs {self._plan.space_bytes} bytes, "
+                f"the target has {self._plan.free_bytes}",
+                hint="Make room, or restore to another file system.",
+            )
+        self._decides = _decides(request, self._target, overwrite)
+        self._stack.callback(self._decides.close)
+        rights = Rights.of_process(privileged=request.privileged)
+        accessed_ns = int(self._clock.now().timestamp()) * 1_000_000_000
+        metadata = Metadata(rights, self._tally, accessed_ns=accessed_ns)
+        self._verifier = Verifier(rights, metadata, self._tally, threads=1)
+        self._stack.callback(self._verifier.close)
+        self._marker = markers.Marker(self._target, markers.find(self._target))
+        self._marker.write(request.reader.commit.digest, needed=not request.in_place)
+        manner = Manner(
+            replaces=overwrite not in {None, Overwrite.NEVER},
+            deletes=request.delete and not self._plan.damaged,
+            keeps_parents=request.in_place or (bool(request.paths) and not self._target.fresh),
+            verifies=request.verify,
+        )
+        self._tree = Tree(
+            self._target,
+            manner=manner,
+            rights=rights,
+            metadata=metadata,
+            verifier=self._verifier,
+            marker=self._marker,
+            tally=self._tally,
+            pool=self._pool,
+        )
+        self._stack.callback(self._tree.abandon)
+        self._phase("plan")
+
+    def fill(self) -> None:
+        """Fetch and write everything.
+
+        Raises:
+            TargetError: It was cancelled.
+        """
+        request = self._request
+        planner = Planner(self._decides, Owners(numeric=request.numeric_ids), request.batch_bytes)
+        works = planner.batches(self._manifest.found(_ignore))
+        with request.reader.fetcher(request.workers) as fetcher:
+            begun: deque[tuple[Work, Batch]] = deque()
+            while self._begin(begun, works, fetcher):
+                work, batch = begun.popleft()
+                try:
+                    self._tree.apply(work.units, batch)
+                finally:
+                    batch.release()
+                self._units += sum(unit.last for unit in work.units)
+                self._fetched = fetcher.stored_bytes
+                self._tell("restore", work.units[-1].entry.path)
+                if request.cancelled():
+                    raise TargetError(
+                        "restore was cancelled",
+                        hint="Run the same command again to continue.",
+                    )
+        self._tree.finish()
+        self._phase("restore")
+
+    def _begin(
+        self, begun: "deque[tuple[Work, Batch]]", works: Iterator[Work], fetcher: Fetcher
+    ) -> bool:
+        while len(begun) <= _AHEAD:
+            work = next(works, None)
+            if work is None:
+                break
+            begun.append((work, fetcher.begin(work.needed.values())))
+        return bool(begun)
+
+    def complete(self) -> None:
+        """Make everything durable, then take the note away.
+
+        Raises:
+            TargetError: The disk did not take what it had accepted.
+        """
+        if self._request.verify:
+            self._verifier.wait()
+            self._phase("verify")
+        self._tell("sync", b"", force=True)
+        try:
+            point("operations.restore.sync")
+            for fd in self._tree.devices.values():
+                syscalls.syncfs(fd)
+            point("operations.restore.synced")
+        except OSError as error:
+            raise TargetError(f"target could not be made durable: {error.strerror}") from error
+        self._late_flags()
+        self._marker.remove()
+        self._phase("sync")
+
+    def _late_flags(self) -> None:
+        """Set inode flags last: a file that may not be changed cannot be completed either."""
+        for unit in self._tree.late:
+            extra = unit.entry.extra
+            try:
+                flags = os.O_RDONLY | os.O_NONBLOCK
+                fd = self._target.open_path(unit.entry.path, flags)
+                try:
+                    if extra.project:
+                        syscalls.set_project(fd, extra.project)
+                    if extra.fsflags:
+                        syscalls.change_inode_flags(fd, extra.fsflags)
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                self._tally.add(
+                    Severity.WARNING,
+                    "flags",
+                    unit.entry.path,
+                    f"inode flags not restored: {error.strerror}",
+                )
+
+    def report(self) -> RestoreReport:
+        """Return what was done."""
+        tally = self._tally
+        return RestoreReport(
+            plan=self._plan,
+            files=tally.files,
+            directories=tally.directories,
+            others=tally.others,
+            unchanged=tally.unchanged,
+            skipped=tally.skipped,
+            removed=tally.removed,
+            plain_bytes=tally.plain_bytes,
+            kept_bytes=tally.kept_bytes,
+            fetched_bytes=self._fetched,
+            verified=self._request.verify and not tally.counts[Severity.DIFFERS],
+            resumed=self._resumed,
+            seconds=dict(self._seconds),
+            problems=tuple(tally.problems),
+            counts=dict(tally.counts),
+        )
+
+    def _phase(self, name: str) -> None:
+        now = self._clock.monotonic()
+        self._seconds[name] = now - self._phase_at
+        self._phase_at = now
+        if name == "plan":
+            self._begun_at = now
+            self._tell("restore", b"", force=True)
+
+    def _tell(self, phase: str, path: bytes, *, force: bool = False) -> None:
+        now = self._clock.monotonic()
+        if self._on_progress is None or (now - self._told_at < _EVERY_S and not force):
+            return
+        self._told_at = now
+        tally = self._tally
+        self._on_progress(
+            Progress(
+                phase,
+                self._units,
+                self._plan.files,
+                tally.plain_bytes + tally.kept_bytes,
+                self._plan.plain_bytes,
+                self._fetched,
+                path,
+                now - self._begun_at,
+            )
+        )
+
+
+def _raise_for(report: RestoreReport) -> None:
+    """Raise what the worst problem deserves.
+
+    Raises:
+        IntegrityError: Something is damaged in the repository.
+        VerificationError: Something read back differs.
+        TargetError: Something could not be restored here.
+    """
+    counts = report.counts
+    first = {
+        severity: next((p for p in report.problems if p.severity == severity), None)
+        for severity in (Severity.DAMAGED, Severity.DIFFERS, Severity.FAILED)
+    }
+    for severity, error, what in (
+        (Severity.DAMAGED, IntegrityError, "could not be restored from a damaged repository"),
+        (Severity.DIFFERS, VerificationError, "differ from the snapshot after the restore"),
+        (Severity.FAILED, TargetError, "could not be restored here"),
+    ):
+        problem = first[severity]
+        if problem is not None:
+            raise error(
+                f"{counts[severity]} paths {what}, first {printable(problem.path)}: "
+                f"{problem.message}",
+                hint="See the list of paths; everything else was restored.",
+                report=report,
+            )

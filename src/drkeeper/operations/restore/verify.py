@@ -1,0 +1,190 @@
+"""Reading back what was restored, through names and fresh descriptors, before success is reported."""
+
+import os
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+from drkeeper.crypto.digests import digest
+from drkeeper.faults import point
+from drkeeper.model.entry import Entry
+from drkeeper.operations.restore.layout import READ_BYTES, content_digest, expected_digest
+from drkeeper.operations.restore.metadata import Metadata
+from drkeeper.operations.restore.report import Severity, Tally
+from drkeeper.operations.restore.rights import MAX_ID, Rights
+from drkeeper.operations.restore.target import Directory
+
+FROM_DISK_BYTES = 16 * 1024 * 1024
+"""Files from here on are written to the disk and dropped from the cache before they are read back;
+for smaller ones, waiting for the disk once per file would take longer than everything else."""
+
+_WHOLE_BYTES = 256 * 1024
+_GROUP = 64
+_WAITING = 64
+_SECOND_NS = 1_000_000_000
+_REPRESENTABLE = (-(2**31) * _SECOND_NS, 2**34 * _SECOND_NS)
+"""Times that ext4 keeps.
+
+Source:
+    Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps": 34 bits of seconds from 1901 on.
+"""
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+Written = tuple[bytes, Entry, tuple[int, int]]
+"""Name in its directory, what it should be, and owner on this machine."""
+
+
+class Verifier:
+    """Reads back in other threads, a group of files at a time. A context manager."""
+
+    def __init__(self, rights: Rights, metadata: Metadata, tally: Tally, *, threads: int) -> None:
+        """Tell every difference to ``tally``."""
+        self._rights = rights
+        self._metadata = metadata
+        self._tally = tally
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="drkeeper-verify")
+        self._group: list[Written] = []
+        self._directory: Directory | None = None
+        self._waiting: list[Future[None]] = []
+        self._buffers = threading.local()
+
+    def close(self) -> None:
+        """Drop what was not begun, wait for the rest."""
+        for future in self._waiting:
+            if future.cancel():
+                continue
+            future.exception()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def file(self, directory: Directory, written: Written) -> None:
+        """Have a restored file read back, content and metadata."""
+        if directory is not self._directory or len(self._group) >= _GROUP:
+            self.flush()
+            self._directory = directory
+        self._group.append(written)
+        if written[1].size >= FROM_DISK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Begin what is still to begin."""
+        if self._directory is not None and self._group:
+            group, self._group = self._group, []
+            directory = self._directory.retain()
+            self._waiting.append(self._pool.submit(self._check, directory, group))
+        self._directory = None
+        while len(self._waiting) > _WAITING:
+            self._waiting.pop(0).result()
+
+    def wait(self) -> None:
+        """Finish."""
+        self.flush()
+        point("operations.restore.verify.wait")
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            future.result()
+
+    def metadata_of(self, found: os.stat_result, entry: Entry, owner: tuple[int, int]) -> None:
+        """Compare what ``stat`` says with what should be."""
+        wrong = []
+        mode = entry.mode if stat.S_ISDIR(found.st_mode) else self._rights.mode(entry.mode)
+        if stat.S_IMODE(found.st_mode) != mode and not stat.S_ISLNK(found.st_mode):
+            wrong.append("mode")
+        known = max(owner) <= MAX_ID
+        if self._rights.gives_away and known and (found.st_uid, found.st_gid) != owner:
+            wrong.append("owner")
+        if wrong:
+            self._differs(entry, " and ".join(wrong) + " not as in the snapshot")
+        if found.st_mtime_ns != entry.mtime_ns:
+            self._time_differs(found.st_mtime_ns, entry)
+
+    def _time_differs(self, found_ns: int, entry: Entry) -> None:
+        """Tell a coarser clock of the file system from a wrong time."""
+        low, high = _REPRESENTABLE
+        coarse = found_ns % 100 == 0 and abs(found_ns - entry.mtime_ns) < 2 * _SECOND_NS
+        if coarse or not low <= entry.mtime_ns < high:
+            self._tally.add(
+                Severity.WARNING, "time", entry.path, "the file system cannot keep the exact time"
+            )
+        else:
+            self._differs(entry, "time of change not as in the snapshot")
+
+    def _check(self, directory: Directory, group: Sequence[Written]) -> None:
+        try:
+            for name, entry, owner in group:
+                self._file(directory.fd, name, entry, owner)
+        finally:
+            directory.release()
+
+    def _file(self, directory: int, name: bytes, entry: Entry, owner: tuple[int, int]) -> None:
+        try:
+            with _opened(directory, name) as fd:
+                found = os.fstat(fd)
+                if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+                    self._differs(entry, "is not the file that was written")
+                    return
+                if self._digest(fd, entry) != expected_digest(entry):
+                    self._differs(entry, "content not as in the snapshot")
+                self.metadata_of(found, entry, owner)
+                if entry.extra.xattrs:
+                    self.attributes(fd, entry)
+        except OSError as error:
+            self._differs(entry, f"cannot be read back: {error.strerror}")
+
+    def attributes(self, fd: int, entry: Entry) -> None:
+        """Compare extended attributes; those that could not be set have been told."""
+        for name, value in entry.extra.xattrs:
+            try:
+                if self._metadata.keeps(name) and os.getxattr(fd, name) != value:
+                    self._differs(entry, f"attribute {ascii(name)[2:-1]} not as in the snapshot")
+            except (OSError, ValueError):
+                continue
+
+    def _digest(self, fd: int, entry: Entry) -> bytes | None:
+        if entry.size < _WHOLE_BYTES and entry.extra.segments is None:
+            return digest(os.read(fd, entry.size + 1))
+        if entry.size >= FROM_DISK_BYTES:
+            os.fdatasync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        buffer = getattr(self._buffers, "buffer", None)
+        if buffer is None:
+            buffer = self._buffers.buffer = memoryview(bytearray(READ_BYTES))
+        return content_digest(fd, entry, buffer)
+
+    def _differs(self, entry: Entry, message: str) -> None:
+        self._tally.add(Severity.DIFFERS, "differs", entry.path, message)
+
+
+@contextmanager
+def _opened(directory: int, name: bytes) -> Iterator[int]:
+    """Open a file for reading, also when its own mode forbids that to its owner.
+
+    Raises:
+        OSError: It is not there, or is a link now.
+    """
+    try:
+        fd = os.open(name, _READ, dir_fd=directory)
+    except PermissionError:
+        fd = _open_forbidden(directory, name)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _open_forbidden(directory: int, name: bytes) -> int:
+    held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    path = f"/proc/self/fd/{held}"
+    try:
+        status = os.fstat(held)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(1, "is no regular file", name)
+        os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRUSR)
+        try:
+            return os.open(path, _READ & ~os.O_NOFOLLOW)
+        finally:
+            os.chmod(path, stat.S_IMODE(status.st_mode))
+    finally:
+        os.close(held)

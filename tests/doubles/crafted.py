@@ -1,0 +1,251 @@
+"""Snapshots made by hand: everything sealed for real, with a valid key, and any content at all.
+
+This is what a hostile writer can do who holds a host's key. There is no journal: readers are given
+the commit.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from drkeeper.crypto.derive import Domain
+from drkeeper.crypto.digests import digest, keyed
+from drkeeper.crypto.sealing import Header, Kind, seal
+from drkeeper.model.entry import Entry, Extra, FileType, sort_key
+from drkeeper.repository import pieces, snapshot_root
+from drkeeper.repository.compression import Compressor
+from drkeeper.repository.fetch import ChunkRef
+from drkeeper.repository.pieces import ChunkRow, Piece
+from drkeeper.repository.places import Codec, KeyClass, ObjectKind, Place, object_name
+from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.snapshot_root import PieceAt, SnapshotRoot
+from drkeeper.storage.base import ObjectStore
+from drkeeper.storage.folder import FolderStore
+
+SESSION = bytes(range(16))
+CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class OneKey:
+    """Opens every session with the same keys."""
+
+    data: bytes = bytes(32)
+    meta: bytes = bytes([1]) * 32
+
+    def key(self, session: bytes, key_class: KeyClass) -> bytes:
+        """Return the key of a class."""
+        assert len(session) == 16
+        return self.data if key_class is KeyClass.DATA else self.meta
+
+
+@dataclass(frozen=True)
+class CraftedRepository:
+    """A store, an id and keys: what reading needs."""
+
+    store: ObjectStore
+    id: bytes = b"R" * 16
+    keys: OneKey = field(default_factory=OneKey)
+
+
+@dataclass(frozen=True)
+class CraftedCommit:
+    """What reading needs of a commit."""
+
+    root: Place
+    digest: bytes = b"c" * 32
+    complete: bool = True
+
+
+def file(path: bytes, content: bytes = b"", **more) -> tuple[Entry, bytes]:
+    """Return a file and its content; ``more`` overrides fields of the entry."""
+    segments = more["extra"].segments if "extra" in more else None
+    size = len(content) if segments is None else more.pop("size")
+    return node(path, FileType.FILE, size=more.pop("size", size), digest=digest(content), **more), content
+
+
+def node(path: bytes, file_type: FileType = FileType.DIRECTORY, **more) -> Entry:
+    """Return an entry with harmless metadata."""
+    fields = {
+        "mode": 0o755 if file_type == FileType.DIRECTORY else 0o644,
+        "uid": os.geteuid(),
+        "gid": os.getegid(),
+        "mtime_ns": 1_600_000_000_123_456_789,
+        "ctime_ns": 1,
+        "inode": 0,
+        "device": 1,
+        "links": 1,
+        "size": 0,
+    } | more
+    return Entry(path=path, type=int(file_type), **fields)
+
+
+def link(path: bytes, target: bytes, **more) -> Entry:
+    """Return a symbolic link."""
+    return node(path, FileType.SYMLINK, mode=0o777, extra=Extra(target=target), **more)
+
+
+class Crafter:
+    """Makes one repository and snapshots in it."""
+
+    def __init__(self, folder: Path, *, chunk_bytes: int = CHUNK) -> None:
+        folder.mkdir(exist_ok=True)
+        self.repository = CraftedRepository(FolderStore(folder))
+        self.domain = Domain(b"D" * 32)
+        self.chunk_bytes = chunk_bytes
+        self.compressor = Compressor()
+
+    def pack(self, chunks: Sequence[bytes], *, compress: bool = True) -> list[ChunkRef]:
+        """Store chunks as one pack."""
+        name = os.urandom(16)
+        plain = bytearray()
+        refs = []
+        for chunk in chunks:
+            codec, stored = self.compressor.encode(chunk) if compress else (Codec.RAW, chunk)
+            refs.append(
+                ChunkRef(
+                    SESSION,
+                    name,
+                    len(plain),
+                    len(stored),
+                    len(chunk),
+                    int(codec),
+                    keyed(self.domain.chunk_key, chunk),
+                )
+            )
+            plain += stored
+        self.put_pack(name, bytes(plain))
+        return refs
+
+    def put_pack(self, name: bytes, plain: bytes) -> None:
+        """Seal and store the plaintext of a pack."""
+        padded = plain + bytes(-(len(plain) + 16) % 65536 + 16)
+        header = Header(Kind.PACK, self.repository.id, SESSION, name)
+        self.repository.store.put(
+            object_name(ObjectKind.PACKS, name), seal(self.repository.keys.data, header, padded)
+        )
+
+    def piece(self, items: Sequence[Entry | tuple[Entry, bytes]], **tables) -> Piece:
+        """Pack the contents and return the piece that names them."""
+        contents = [item[1] for item in items if isinstance(item, tuple)]
+        chunks: list[bytes] = []
+        small = b""
+        layout: list[list[tuple[int, int, int]]] = []
+        for content in contents:
+            if len(small) + len(content) > self.chunk_bytes and small:
+                chunks.append(small)
+                small = b""
+            extents = []
+            if len(content) > self.chunk_bytes:
+                for at in range(0, len(content), self.chunk_bytes):
+                    part = content[at : at + self.chunk_bytes]
+                    chunks.append(part)
+                    extents.append((len(chunks) - 1, 0, len(part)))
+            elif content:
+                # The chunk of small files has the number that it will get when it is full.
+                extents.append((-1 - len(layout), len(small), len(content)))
+                small += content
+            layout.append(extents)
+            if small:
+                pending = len(chunks)
+                layout[-1] = [
+                    (pending if number < 0 else number, start, length)
+                    for number, start, length in extents
+                ]
+                if len(content) > self.chunk_bytes:
+                    raise AssertionError("give large files before or after small ones")
+        if small:
+            chunks.append(small)
+        refs = self.pack(chunks) if chunks else []
+        entries = []
+        at = 0
+        for item in items:
+            if isinstance(item, tuple):
+                flat = tuple(number for extent in layout[at] for number in extent)
+                entries.append(msgspec.structs.replace(item[0], extents=flat))
+                at += 1
+            else:
+                entries.append(item)
+        return self.tables(entries, refs, **tables)
+
+    def tables(
+        self, entries: Sequence[Entry], refs: Sequence[ChunkRef], *, users=None, groups=None
+    ) -> Piece:
+        """Return a piece of finished entries."""
+        packs = list(dict.fromkeys((ref.session, ref.pack) for ref in refs))
+        rows = [
+            ChunkRow(
+                packs.index((ref.session, ref.pack)),
+                ref.offset,
+                ref.stored,
+                ref.plain,
+                ref.codec,
+                ref.id,
+            )
+            for ref in refs
+        ]
+        return Piece(users or {}, groups or {}, packs, rows, list(entries))
+
+    def snapshot(self, *made: Piece | bytes, firsts: Sequence[bytes] = (), **root) -> SnapshotReader:
+        """Store pieces (or any bytes as pieces) and a root; return a reader of them."""
+        parts: list[bytes] = [
+            each if isinstance(each, bytes) else pieces.encode(each) for each in made
+        ]
+        meta = os.urandom(16)
+        plain = b""
+        places = []
+        for part in parts:
+            places.append(self.place(meta, len(plain), part))
+            plain += part
+        at = [
+            PieceAt(
+                firsts[number] if firsts else each.entries[0].path,
+                1 if isinstance(each, bytes) else len(each.entries),
+                place,
+            )
+            for number, (each, place) in enumerate(zip(made, places, strict=True))
+        ]
+        fields = {
+            "policy": "crafted",
+            "host": "h",
+            "kind": "files",
+            "drkeeper": "0",
+            "paths": (),
+            "tags": {},
+            "domain": self.domain.secret,
+            "consistent_at": "2026-11-20T13:30:00.000000Z",
+            "finished_at": "2026-11-20T13:30:00.000000Z",
+            "consistency": "none",
+            "complete": True,
+            "stats": {},
+            "pieces": tuple(at),
+            "findings": (),
+        } | root
+        encoded = snapshot_root.encode(SnapshotRoot(**fields))
+        root_place = self.place(meta, len(plain), encoded)
+        self.put_meta(meta, plain + encoded)
+        commit = CraftedCommit(root_place, digest(encoded), complete=fields["complete"])
+        return SnapshotReader(self.repository, commit)
+
+    def place(self, meta: bytes, offset: int, part: bytes) -> Place:
+        """Return the place of an uncompressed part."""
+        mac = keyed(self.domain.piece_key, part)
+        return Place(SESSION, meta, offset, len(part), len(part), Codec.RAW, mac)
+
+    def put_meta(self, name: bytes, plain: bytes) -> None:
+        """Seal and store the plaintext of a meta object."""
+        header = Header(Kind.META, self.repository.id, SESSION, name)
+        self.repository.store.put(
+            object_name(ObjectKind.META, name),
+            seal(self.repository.keys.meta, header, plain + bytes(-len(plain) % 4096)),
+        )
+
+
+def in_order(items: Sequence[Entry | tuple[Entry, bytes]]) -> list[Entry | tuple[Entry, bytes]]:
+    """Sort as manifests are sorted."""
+    return sorted(
+        items, key=lambda item: sort_key((item[0] if isinstance(item, tuple) else item).path)
+    )

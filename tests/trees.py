@@ -96,7 +96,7 @@ def _names(root: bytes) -> None:
         write(folder + b"/byte-%02x-" % byte + bytes([byte]), b"%d" % byte)
     for name in (
         b"-rf", b"--help", b" ", b" leading", b"trailing ", b"...", b"~", b"*", b"\\", b"new\nline",
-        b"a", b"a.b", b"a b", b"A", b"caf\xc3\xa9", b"cafe\xcc\x81", b"\xff\xfe", b"\xed\xb2\x80",
+        b"a", b"a.b", b"a b", b"A", b"\xc3\xa9t\xc3\xa9", b"e\xcc\x81te\xcc\x81", b"\xff\xfe", b"\xed\xb2\x80",
         b"\xf0\x9f\x92\xbe", b"n" * 255, b"CON", b"x:y", b".hidden", b"\x1b[31mred\x1b[0m",
     ):  # fmt: skip
         write(folder + b"/" + name, name)

@@ -33,7 +33,7 @@ def left_out(patterns: list[str], path: str, sources: frozenset[bytes] = SOURCES
         (["*.log", "!keep.log"], ["/srv/www/x.log"], ["/srv/www/keep.log"]),
         (["!keep.log", "*.log"], ["/srv/www/keep.log"], []),
         (["file[0-9]"], ["/srv/www/file7"], ["/srv/www/filex", "/srv/www/file10"]),
-        (["caf?"], ["/srv/www/café", "/srv/www/cafe"], ["/srv/www/caf"]),
+        (["ol?"], ["/srv/www/olé", "/srv/www/ole"], ["/srv/www/ol"]),
         ([r"\!x", r"\#y", r"z\ ", r"\*"], ["/srv/www/!x", "/srv/www/#y", "/srv/www/z ", "/srv/www/*"], ["/srv/www/q"]),
         (["# comment", "", "   "], [], ["/srv/www/# comment"]),
         (["a.b"], ["/srv/www/a.b"], ["/srv/www/axb"]),

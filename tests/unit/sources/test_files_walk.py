@@ -218,6 +218,46 @@ def test_a_tree_deeper_than_any_path_and_wider_than_any_limit_of_descriptors(tmp
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_hostile_depth_is_cut_off_with_a_warning(tmp_path):
+    """Paths of every level are held in memory, so there is an end to them."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(140):
+        os.mkdir(b"d" * 255, dir_fd=fd)
+        inner = os.open(b"d" * 255, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+
+    saved = save(tmp_path)
+
+    assert [found.code for found in saved.findings] == ["too-deep"]
+    assert saved.entries[saved.order[-1]].extra.flags == EntryFlag.UNREADABLE
+    assert 32_768 < len(saved.order[-1]) < 32_768 + 256
+
+
+def test_a_directory_moved_away_during_its_walk_is_reported(tmp_path):
+    """A closed directory is opened again only if it is still the same one in the same place."""
+    depth = 400
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=fd)
+        os.close(os.open("z", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+
+    def move(candidate):
+        if candidate.path.endswith(b"/d" * depth):
+            (tmp_path / "d/d").rename(tmp_path / "moved")
+            (tmp_path / "d/d").mkdir()
+
+    saved = save(tmp_path, before_capture=move)
+
+    assert {found.code for found in saved.findings} == {"vanished"}
+    assert Level.WARNING in {found.level for found in saved.findings}
+
+
 def test_an_unreadable_directory_is_flagged_and_reported(public):
     """One closed directory costs its content, not the run."""
     fill(public, "a/file", "closed/hidden", "z")

@@ -19,6 +19,13 @@ HELD = 192
 Source: setrlimit(2), RLIMIT_NOFILE; the soft limit of systemd and most shells.
 """
 
+MAX_PATH_BYTES = 32_768
+"""Longest path of a directory that is still listed.
+
+Source: eight times PATH_MAX; bounds the memory of a walk into a hostile tree to 256 MiB, since
+the paths of all directories above the current one are held.
+"""
+
 KEPT = 32
 """Deepest directories that stay open from one batch to the next, and as many above them."""
 
@@ -38,7 +45,8 @@ class Directory:
     """One directory of the walk, and the handle of every candidate directly in it.
 
     Attributes:
-        path: As in ``Entry.path``.
+        prefix: What the path of everything in it begins with; kept instead of the path, for a
+            deep walk holds thousands.
         above: The directory it is in; ``None`` for the root of the file system.
         fd: Its descriptor, or -1 while closed.
         reach_only: Whether the descriptor can be gone through but not listed (``O_PATH``).
@@ -48,11 +56,10 @@ class Directory:
         names: What of it is still to be walked, sorted.
         walked: Whether all of it is walked, and not only the way to a named path.
         flags: ``EntryFlag`` bits of its own entry.
-        prefix: What the path of everything in it begins with.
         cut: Length of ``prefix``.
     """
 
-    path: bytes
+    prefix: bytes
     above: "Directory | None"
     fd: int
     reach_only: bool
@@ -62,17 +69,20 @@ class Directory:
     names: Iterator[bytes] = field(default_factory=lambda: iter(()))
     walked: bool = True
     flags: int = 0
-    prefix: bytes = field(init=False)
     cut: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.prefix = self.path + b"/" if self.path else b""
         self.cut = len(self.prefix)
+
+    @property
+    def path(self) -> bytes:
+        """As in ``Entry.path``; empty for the root of the file system."""
+        return self.prefix[:-1]
 
     @property
     def name(self) -> bytes:
         """The last component of its path."""
-        return self.path.rpartition(b"/")[2]
+        return self.prefix[self.above.cut : -1] if self.above is not None else b""
 
 
 class Descriptors:
@@ -108,7 +118,7 @@ class Descriptors:
                 reach_only = True
         if reach_only:
             fd = os.open(name, _REACH, dir_fd=above.fd)
-        directory = Directory(path, above, fd, reach_only, _identity(fd))
+        directory = Directory(path + b"/", above, fd, reach_only, _identity(fd))
         self._open.append(directory)
         return directory
 

@@ -13,7 +13,7 @@ from drkeeper import faults
 from drkeeper.model.entry import EntryFlag
 from drkeeper.sources.base import Candidate, Finding, Level
 from drkeeper.sources.files import advice, caches
-from drkeeper.sources.files.directories import Descriptors, Directory
+from drkeeper.sources.files.directories import MAX_PATH_BYTES, Descriptors, Directory
 from drkeeper.sources.files.entries import FORMAT
 from drkeeper.sources.files.excludes import Excludes
 from drkeeper.sources.files.reach import check_readable, refuse
@@ -101,6 +101,7 @@ class Walk:
                 self._descriptors.release(stack)
                 batch = []
         if batch:
+            faults.point("sources.files.walk.end")
             yield batch
         if self._missing:
             refuse(min(self._missing), FileNotFoundError(errno.ENOENT, "vanished"))
@@ -198,7 +199,7 @@ class Walk:
                 self._lost(above, path, error)
                 return None
             identity = status.st_dev, status.st_ino
-            inner = Directory(path, above, -1, reach_only=True, identity=identity)
+            inner = Directory(path + b"/", above, -1, reach_only=True, identity=identity)
         inner.device = status.st_dev if named else above.device
         inner.base = inner.cut if named else above.base
         if foreign or self._foreign(inner, status):
@@ -206,6 +207,9 @@ class Walk:
             self._tell(Level.NOTE, "other-file-system", path, "What is mounted here is left out.")
         elif passes:
             inner.flags, inner.walked = _PARENT, False
+        elif inner.cut > MAX_PATH_BYTES:
+            inner.flags, inner.walked = _UNREADABLE, False
+            self._tell(Level.WARNING, "too-deep", path, "The path is too long to go further down.")
         inner.names = self._names(inner, named=named)
         self.tally.directories += inner.walked
         batch.append(Candidate(path, status, inner))

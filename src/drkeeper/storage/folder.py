@@ -336,15 +336,21 @@ class FolderStore:
     def _same(self, key: str, data: memoryview) -> bool:
         """Compare with what is stored, and make that durable: its writer may have died."""
         parent, _ = _split(key)
-        with posix.translated(key), self._root() as root:
+        # What is gone again, or is a directory, is not the same.
+        with (
+            suppress(ObjectNotFoundError),
+            posix.translated(key),
+            self._root() as root,
+            self._directory(root, parent) as at,
+        ):
             with self._object(key) as (descriptor, status):
                 stored = bytearray(len(data))
                 if status.st_size != len(data):
                     return False
                 posix.read_exactly(descriptor, memoryview(stored), 0)
-            with self._directory(root, parent) as at:
-                os.fsync(at)
-        return stored == data
+            os.fsync(at)
+            return stored == data
+        return False
 
     def _sweep(self, root: int, before: datetime) -> None:
         """Remove what dead processes left, as far as the rights allow."""

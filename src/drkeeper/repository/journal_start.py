@@ -36,9 +36,7 @@ class Start:
     keys: tuple[str, ...]
 
 
-def find_start(
-    objects: JournalObjects, repository: bytes, admins: Sequence[str]
-) -> Start | None:
+def find_start(objects: JournalObjects, repository: bytes, admins: Sequence[str]) -> Start | None:
     """Find a checkpoint that can be trusted; ``None`` when everything must be read.
 
     Raises:
@@ -66,9 +64,7 @@ def find_start(
     return None
 
 
-def _start_at(
-    objects: JournalObjects, first: JournalState, n: int, keys: Sequence[str]
-) -> Start:
+def _start_at(objects: JournalObjects, first: JournalState, n: int, keys: Sequence[str]) -> Start:
     """Verify the checkpoint at ``n`` and the keyrings it builds on.
 
     Raises:
@@ -115,9 +111,7 @@ def _trusted(keyring: Keyring) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*janitors, *keyring.admins]))
 
 
-def _entry(
-    objects: JournalObjects, repository: bytes, n: int, keys: Sequence[str]
-) -> JournalEntry:
+def _entry(objects: JournalObjects, repository: bytes, n: int, keys: Sequence[str]) -> JournalEntry:
     item = objects.find(n)
     data = None if item is None else objects.read(item)
     if data is None:

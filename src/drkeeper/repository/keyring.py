@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final, Self
 
 import msgspec
@@ -111,9 +112,13 @@ class Keyring:
     admins: tuple[str, ...]
     signers: tuple[Signer, ...]
     readers: tuple[Reader, ...]
+    _recipients: tuple[Recipient, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _validate(self)
+        # Only a frozen instance's own __init__ may complete it.
+        parsed = tuple(_recipient(reader.recipient) for reader in self.readers)
+        object.__setattr__(self, "_recipients", parsed)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -143,8 +148,8 @@ class Keyring:
     def recipients(self, key_class: KeyClass, host: bytes) -> list[Recipient]:
         """Return who is given the session keys of this class, for sessions of ``host``."""
         return [
-            Recipient.parse(reader.recipient)
-            for reader in self.readers
+            recipient
+            for reader, recipient in zip(self.readers, self._recipients, strict=True)
             if key_class in _CLASSES[reader.role]
             and (reader.role is not Role.HOST or reader.host == host.hex())
         ]
@@ -231,6 +236,12 @@ class Keyring:
         )
 
 
+@lru_cache(maxsize=_MAX_MEMBERS)
+def _recipient(text: str) -> Recipient:
+    # Takes milliseconds, and each keyring in the journal names most of the ones before it again.
+    return Recipient.parse(text)
+
+
 def _role(text: str) -> Role:
     try:
         return Role(text)
@@ -268,7 +279,6 @@ def _validate(keyring: Keyring) -> None:
     for reader in keyring.readers:
         _require(reader.role is not Role.ADMIN, "the keyring has an admin among the recipients")
         _require_host(reader.role is Role.HOST, reader.host)
-        Recipient.parse(reader.recipient)
 
 
 def _require_host(is_host: bool, host: str | None) -> None:  # noqa: FBT001 - read with its call

@@ -161,7 +161,12 @@ def open_repository(  # noqa: PLR0913 - what is known of a repository, by name
             hint="Give the admin fingerprint from the recovery kit.",
         )
     resume = None
-    if not full and file is not None and pin is not None and (copy := file.load_copy(pin)) is not None:
+    if (
+        not full
+        and file is not None
+        and pin is not None
+        and (copy := file.load_copy(pin)) is not None
+    ):
         resume = decode_copy(copy, hint.repository)
     journal = Journal(
         store,

@@ -352,9 +352,7 @@ def _bits(mask: int) -> Iterator[int]:
         number += 1
 
 
-def _history(
-    parents: dict[State, tuple[State | None, str]], end: State
-) -> tuple[str, ...]:
+def _history(parents: dict[State, tuple[State | None, str]], end: State) -> tuple[str, ...]:
     labels = []
     at: State | None = end
     while at is not None:

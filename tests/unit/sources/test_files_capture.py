@@ -77,7 +77,9 @@ def test_types_and_targets_and_numbers(tmp_path):
     assert saved[b"fifo"].type == FileType.FIFO
     assert saved[b"socket"].type == FileType.SOCKET
     assert saved[b"symlinks/any-bytes"].extra.target == b"\xff\n " + trees.EVERY_BYTE
-    assert len(saved[b"symlinks/long"].extra.target) == 4095
+    assert len(saved[b"symlinks/long"].extra.target) == 1023
+    if not any("as long as" in line for line in missing):
+        assert len(saved[b"longest-symlink"].extra.target) == 4095
     if os.geteuid() == 0 and not any(line.startswith("devices") for line in missing):
         block = saved[b"devices/block"]
         assert (block.type, block.extra.major, block.extra.minor) == (

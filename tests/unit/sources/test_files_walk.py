@@ -45,7 +45,8 @@ def test_everything_is_met_once_and_in_order(tmp_path):
 
     saved = save(tmp_path)
 
-    assert all("project id" in line for line in missing) or os.geteuid() != 0, missing
+    allowed = ("project id", "symbolic link as long")  # not every file system has them
+    assert all(line.startswith(allowed) for line in missing) or os.geteuid() != 0, missing
     assert sorted(saved.names()) == sorted(listed.stdout.split(b"\0")[:-1])
     assert saved.order == sorted(saved.order, key=sort_key)
 

@@ -98,6 +98,7 @@ def test_an_instant_and_a_consistency_are_stated(source):
 
 def test_nothing_stays_open(source):
     """Leaving the view releases every descriptor, also in the middle and after an exception."""
+
     def interrupted():
         with source.freeze(lambda _: None) as view:
             next(iter(view.walk()))

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from drkeeper.clock import Clock, SystemClock
@@ -28,13 +28,8 @@ from drkeeper.errors import (
 from drkeeper.faults import point
 from drkeeper.storage import posix
 from drkeeper.storage.base import ObjectInfo
-from drkeeper.storage.keys import (
-    MAX_KEY_CHARACTERS,
-    check_span,
-    checked_key,
-    checked_prefix,
-    is_key,
-)
+from drkeeper.storage.folderlist import Level, info_from, modified_at, walk
+from drkeeper.storage.keys import check_span, checked_key, checked_prefix
 
 TEMPORARY = "+tmp"
 """Where unfinished objects live; no key has a plus sign, so no object can be in there."""
@@ -46,14 +41,6 @@ _ENDS_EARLY = "object ends before the requested span: {}"
 
 _ATTEMPTS = 16
 """A directory emptied and removed while an object is being linked into it is made again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One directory of a listing: an open descriptor and the keys below it."""
-
-    descriptor: int
-    prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +143,7 @@ class FolderStore:
             raise ObjectNotFoundError(f"no such object: {key}", key=key)
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(posix.NOT_AN_OBJECT.format(key), hint=posix.INTRUDER, key=key)
-        return _info(key, status)
+        return info_from(key, status)
 
     def entries(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         """Yield matching objects in key order; memory holds one directory of each level."""
@@ -165,8 +152,8 @@ class FolderStore:
             point("storage.folder.entries")
             try:
                 with self._directory(root, top) as at:
-                    level = _Level(at, f"{top}/" if top else "")
-                    yield from self._walk(level, prefix, start_after)
+                    level = Level(at, f"{top}/" if top else "")
+                    yield from walk(level, prefix, start_after)
             except (FileNotFoundError, NotADirectoryError):
                 return  # no directory of this name: no object either
 
@@ -232,7 +219,7 @@ class FolderStore:
             walked = ""
             for part in path.split("/") if path else ():
                 walked = f"{walked}/{part}"
-                below = self._step(at, part, walked) if make else _enter(at, part)
+                below = self._step(at, part, walked) if make else posix.open_directory(part, at=at)
                 os.close(at)
                 at = below
             yield at
@@ -247,7 +234,7 @@ class FolderStore:
         """
         with suppress(FileExistsError):
             os.mkdir(part, posix.DIRECTORY_MODE, dir_fd=at)
-        below = _enter(at, part)
+        below = posix.open_directory(part, at=at)
         seen = (path, os.fstat(below).st_ino)
         if seen not in self._durable:
             try:
@@ -362,43 +349,9 @@ class FolderStore:
                     suppress(FileNotFoundError, StorageError),
                     posix.opened_object(name, name, at=temporary) as (descriptor, status),
                 ):
-                    if _modified(status) < before or posix.lock(descriptor, wait=False):
+                    if modified_at(status) < before or posix.lock(descriptor, wait=False):
                         point("storage.folder.sweep")
                         os.unlink(name, dir_fd=temporary)
-
-    # -- listing
-
-    def _walk(self, level: _Level, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        with os.scandir(level.descriptor) as found:
-            # A directory sorts as its name and a slash: that is how its keys go on.
-            names = sorted(
-                f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-                for entry in found
-                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
-            )
-        for name in names:
-            key = level.prefix + name
-            if name.endswith("/"):
-                if _may_hold(key, prefix, start_after):
-                    yield from self._below(level, key, prefix, start_after)
-            elif key.startswith(prefix) and key > start_after and is_key(key):
-                with suppress(FileNotFoundError):  # deleted since the directory was read
-                    status = os.stat(name, dir_fd=level.descriptor, follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
-                        yield _info(key, status)
-
-    def _below(
-        self, level: _Level, prefix_of_level: str, prefix: str, start_after: str
-    ) -> Iterator[ObjectInfo]:
-        name = prefix_of_level[len(level.prefix) : -1]
-        try:
-            descriptor = _enter(level.descriptor, name)
-        except (FileNotFoundError, NotADirectoryError):
-            return  # removed or replaced since the directory was read
-        try:
-            yield from self._walk(_Level(descriptor, prefix_of_level), prefix, start_after)
-        finally:
-            os.close(descriptor)
 
 
 def _flat(data: bytes | bytearray | memoryview) -> memoryview:
@@ -409,10 +362,6 @@ def _split(key: str) -> tuple[str, str]:
     """Return the directory of a key, empty at the top, and the name in it."""
     parent, _, name = key.rpartition("/")
     return parent, name
-
-
-def _enter(at: int, part: str) -> int:
-    return posix.open_directory(part, at=at)
 
 
 def _linked(unfinished: _Unfinished, at: int, last: str) -> bool:
@@ -451,23 +400,3 @@ def _settle(at: int, key: str) -> None:
         raise StorageUnavailableError(
             f"unknown whether {key} is durable: {error.strerror}", key=key
         ) from error
-
-
-def _may_hold(directory: str, prefix: str, start_after: str) -> bool:
-    """Tell whether a key below ``directory`` (with its slash) can belong to a listing."""
-    if len(directory) >= MAX_KEY_CHARACTERS or not is_key(directory[:-1]):
-        return False
-    wanted = directory.startswith(prefix) or prefix.startswith(directory)
-    return wanted and (directory > start_after or start_after.startswith(directory))
-
-
-def _modified(status: os.stat_result) -> datetime:
-    # Times that a calendar cannot hold are a hostile folder's; the epoch is as good as any.
-    try:
-        return datetime.fromtimestamp(status.st_mtime, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(0, UTC)
-
-
-def _info(key: str, status: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(key=key, stored_bytes=status.st_size, modified_at=_modified(status))

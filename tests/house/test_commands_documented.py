@@ -1,0 +1,78 @@
+"""Every command, option and key is documented, and the table of commands tells the truth."""
+
+import inspect
+from pathlib import Path
+
+import click
+import pytest
+from pydantic import BaseModel
+
+from drkeeper.app.cli.program import drkeeper
+from drkeeper.app.cli.table import COMMANDS
+from drkeeper.app.config import schema
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def commands(command=drkeeper, path=()):
+    """Yield every command with its words."""
+    ctx = click.Context(command)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            yield from commands(command.get_command(ctx, name), (*path, name))
+    else:
+        yield path, command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_the_command_says(name):
+    """``drkeeper --help`` shows the first line of the command's own help, without importing it."""
+    command = drkeeper.get_command(click.Context(drkeeper), name)
+    assert inspect.cleandoc(command.help).splitlines()[0] == COMMANDS[name].help
+
+
+@pytest.mark.parametrize(("path", "command"), commands(), ids=lambda value: str(value)[:40])
+def test_every_command_and_option_is_in_the_manual(path, command):
+    """docs/commands.md has a heading for the command and names each of its options below it."""
+    text = (DOCS / "commands.md").read_text()
+    heading = f"### drkeeper {' '.join(path)}\n"
+    assert heading in text
+    section = text.split(heading, 1)[1].split("\n### ", 1)[0]
+    shared = text.split("## Options of every command", 1)[1].split("\n## ", 1)[0]
+    for parameter in command.params:
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            if option.startswith("--"):
+                assert f"`{option}" in section or f"`{option}" in shared, option
+
+
+@pytest.mark.parametrize(("path", "command"), commands(), ids=lambda value: str(value)[:40])
+def test_every_option_has_help_and_a_variable(path, command):
+    """An option without help, or one that the environment cannot set, is half an option."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, (path, parameter.name)
+    assert command.context_settings.get("auto_envvar_prefix") == "DRKEEPER" or len(path) > 1
+
+
+def models():
+    """Return every model of the schema."""
+    return [
+        model
+        for _, model in inspect.getmembers(schema, inspect.isclass)
+        if issubclass(model, BaseModel) and model.__module__ == schema.__name__
+    ]
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
+def test_every_key_is_in_the_manual(model):
+    """docs/configuration.md has a row for each key."""
+    text = (DOCS / "configuration.md").read_text()
+    for name in model.model_fields:
+        assert f"`{name}`" in text, name
+
+
+def test_every_key_that_is_not_there_yet_is_in_the_manual():
+    """People who know the design find out why a key is refused."""
+    text = (DOCS / "configuration.md").read_text()
+    for where in schema.NOT_YET:
+        assert f"`{where[-1]}`" in text, where

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from doubles.memory_store import MemoryStore
-
 from drkeeper.repository.commit import CommitDraft, Counts
 from drkeeper.repository.creation import NewRepository, create_repository
 from drkeeper.repository.journal import Journal

@@ -4,9 +4,9 @@ import errno
 from contextlib import contextmanager
 
 import pytest
+
 from doubles.memory_store import FaultyStore, MemoryStore
 from doubles.repositories import SteppingClock, draft, entry_count, new_repository
-
 from drkeeper import faults
 from drkeeper.errors import ConfigurationError, NoSpaceError, StorageUnavailableError
 from drkeeper.repository.creation import create_repository

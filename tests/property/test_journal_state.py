@@ -3,9 +3,9 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from doubles.repositories import new_repository
 from hypothesis import given, settings, strategies as st
 
+from doubles.repositories import new_repository
 from drkeeper.crypto.digests import digest
 from drkeeper.repository.journal_body import parse_body
 from drkeeper.repository.journal_entry import JournalEntry, VoidError

@@ -167,7 +167,7 @@ class Commit:
         )
 
 
-def commit_body(  # noqa: PLR0913 - the facts the journal adds to a draft, by name
+def commit_body(
     draft: CommitDraft, *, session: bytes, lineage: bytes, host: bytes, seq: int, previous: int
 ) -> dict[str, Any]:
     """Return the body of a `commit` entry. Source: docs/format.md 3.3."""

@@ -83,6 +83,7 @@ def create_repository(  # noqa: PLR0913 - the choices at the birth of a reposito
 
     Raises:
         ConfigurationError: The store is not empty.
+        IntegrityError: The store says that entry 1 exists, and that it does not.
         StorageUnavailableError: It is unclear whether the repository was created; creating again
             tells.
         StorageError: The store refused.
@@ -94,14 +95,12 @@ def create_repository(  # noqa: PLR0913 - the choices at the birth of a reposito
     hint = Hint(new.id, capabilities or {})
     write_hint(store, hint)
     journal = Journal(store, new.id, admins=new.admins, clock=clock)
-    admin = new.admin.signing_key
-    if admin is None:
-        raise AssertionError("an admin key signs")
     point("repository.creation.create")
     try:
-        journal.begin({"keyring": new.keyring.to_json()}, admin)
-    except IntegrityError as error:
-        raise _occupied(store) from error
+        journal.begin({"keyring": new.keyring.to_json()}, _signing_key(new.admin))
+    except IntegrityError:
+        _refuse_occupied(store)
+        raise
     point("repository.creation.created")
     # A rival that lost the race for entry 1 may have replaced the hint before it did.
     if read_hint(store).repository != new.id:
@@ -193,20 +192,20 @@ def _reader_key(role: Role, repository: bytes) -> KeyFile:
 
 
 def _public(key: KeyFile) -> str:
+    return _signing_key(key).verify_key.hex
+
+
+def _signing_key(key: KeyFile) -> SigningKey:
     if key.signing_key is None:
-        raise AssertionError("this key signs")
-    return key.signing_key.verify_key.hex
+        raise ConfigurationError(f"a {key.role.value} key does not sign")
+    return key.signing_key
 
 
 def _refuse_occupied(store: ObjectStore) -> None:
     for info in store.entries():
         if info.key != HINT_NAME and not info.key.startswith(_PROBE_PREFIX):
-            raise _occupied(store)
-
-
-def _occupied(store: ObjectStore) -> ConfigurationError:
-    return ConfigurationError(
-        f"{store.location} is not empty",
-        hint="Choose an empty folder or prefix; to use the repository that is there, "
-        "configure its keys.",
-    )
+            raise ConfigurationError(
+                f"{store.location} is not empty",
+                hint="Choose an empty folder or prefix; to use the repository that is there, "
+                "configure its keys.",
+            )

@@ -22,27 +22,25 @@ from drkeeper.errors import (
     ConfigurationError,
     FencedError,
     IntegrityError,
-    ObjectExistsError,
-    ObjectNotFoundError,
-    StorageUnavailableError,
 )
 from drkeeper.faults import point
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.journal_body import CommitBody
+from drkeeper.repository.journal_body import CommitBody, ExpireBody
+from drkeeper.repository.journal_create import create_entry
 from drkeeper.repository.journal_entry import (
-    MAX_ENTRY_BYTES,
     JournalEntry,
     VoidEntry,
     VoidError,
-    entry_name,
     find_signer,
     read_entry,
     write_entry,
 )
 from drkeeper.repository.journal_objects import EntryObject, JournalObjects
 from drkeeper.repository.journal_start import find_start
+from drkeeper.repository.keyring import Keyring
 from drkeeper.repository.pin import HighWater
 from drkeeper.repository.state import CHECKPOINT_EVERY, JournalState, step
+from drkeeper.repository.witness import Witness
 from drkeeper.storage.base import ObjectStore
 
 _SINGLY: Final = 4
@@ -50,10 +48,6 @@ _SINGLY: Final = 4
 
 _LOST_RACES: Final = 1024
 """Every lost race is another writer's entry, or junk; more in one go is an attack."""
-
-_ATTEMPTS: Final = 6
-_FIRST_WAIT_S: Final = 0.2
-"""Waits after unclear answers double from here: 6 attempts take at least 6 s."""
 
 _MAX_VOIDS: Final = 1000
 _MAX_STRAYS_READ: Final = 64
@@ -87,7 +81,7 @@ class Resume:
     commits: Mapping[int, Commit] = field(default_factory=dict)
 
 
-class Journal:
+class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write only by append
     """The journal of one repository, for any number of threads of one process.
 
     Args:
@@ -102,7 +96,7 @@ class Journal:
         full: Read and verify everything, even where a checkpoint can be trusted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how much to trust and to read, by name
         self,
         store: ObjectStore,
         repository: bytes,
@@ -122,11 +116,13 @@ class Journal:
         self._high_water = high_water
         self._salvage = salvage
         self._full = full
+        self._witness = Witness() if full and resume is None else None
         self._former_keys: tuple[str, ...] = ()
         self._lock = threading.RLock()
         self._state = JournalState(repository) if resume is None else resume.state.copy()
         self._read_to = 0 if resume is None else resume.read_to
         self._commits = {} if resume is None else dict(resume.commits)
+        self._bodies: dict[int, tuple[bytes, CommitBody]] = {}
         self._voids: list[VoidEntry] = []
         self._findings: list[str] = []
         self._compared = False
@@ -139,6 +135,20 @@ class Journal:
     def state(self) -> JournalState:
         """The state as of the last refresh; not to be changed, and replaced by refreshes."""
         return self._state
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring in force as of the last refresh.
+
+        Raises:
+            IntegrityError: The journal was not read, or there is none.
+        """
+        if self._state.keyring is None:
+            raise IntegrityError(
+                "the journal has no entry 1",
+                hint="Check that this is the whole repository, and restore journal/ from a copy.",
+            )
+        return self._state.keyring
 
     @property
     def read_to(self) -> int:
@@ -163,10 +173,16 @@ class Journal:
         """
         return self._broken
 
+    @property
+    def witness(self) -> Witness | None:
+        """What the whole journal has said about stored objects; ``None`` unless read in full."""
+        return self._witness
+
     def resume(self) -> Resume:
         """Return where another journal object may read on."""
         with self._lock:
-            return Resume(self._state.copy(), self._read_to, dict(self._commits))
+            commits = {commit.n: commit for commit in self.commits()}
+            return Resume(self._state.copy(), self._read_to, commits)
 
     def refresh(self) -> None:
         """Read to the end.
@@ -191,11 +207,7 @@ class Journal:
                     singly = 0
                 else:
                     self._absorb(item, self._objects.read(item))
-            if self._state.keyring is None:
-                raise IntegrityError(
-                    "the journal has no entry 1",
-                    hint="Check that this is the whole repository, and restore journal/ from a copy.",
-                )
+            _ = self.keyring
             if self._high_water is not None and self._read_to < self._high_water.n:
                 self._rolled_back(
                     f"it ends at entry {self._read_to}, "
@@ -212,7 +224,9 @@ class Journal:
         with self._lock:
             known = self._commits.get(n)
             if known is None:
-                known = self._commits[n] = self._load_commit(n)
+                read = self._bodies.pop(n, None)
+                known = self._load_commit(n) if read is None else Commit.from_body(n, *read)
+                self._commits[n] = known
             return known
 
     def commits(self, lineage: bytes | None = None) -> list[Commit]:
@@ -243,10 +257,10 @@ class Journal:
             StorageUnavailableError: It is unclear whether the entry was created.
         """
         draft = Draft(op, body)
-        entry = self.append_when(lambda _state: draft, signer)
-        if entry is None:
-            raise AssertionError("a draft was given")
-        return entry
+        while True:
+            entry = self.append_when(lambda _state: draft, signer)
+            if entry is not None:  # never None, since a draft was given
+                return entry
 
     def append_when(
         self, decide: Callable[[JournalState], Draft | None], signer: SigningKey
@@ -349,13 +363,15 @@ class Journal:
     def _accepted(self, entry: JournalEntry) -> None:
         self._recent = entry.signer
         self._unsigned = self._broken = None
+        if self._witness is not None:
+            self._witness.see(entry)
         match entry.body:
             case CommitBody() as body:
-                self._commits[entry.n] = Commit.from_body(entry.n, entry.digest, body)
-            case _ if entry.op == "expire":
-                self._commits = {
-                    n: commit for n, commit in self._commits.items() if n in self._state.commits
-                }
+                self._bodies[entry.n] = (entry.digest, body)
+            case ExpireBody() as body:
+                for n in body.commits:
+                    self._commits.pop(n, None)
+                    self._bodies.pop(n, None)
             case _:
                 pass
 
@@ -467,7 +483,7 @@ class Journal:
             step(after, entry)
         except VoidError as void:
             self._refuse(draft.op, void)
-        if not self._create(n, data):
+        if not create_entry(self._store, self._clock, n, data):
             return None
         point("repository.journal.won")
         self._state, self._read_to = after, n
@@ -480,45 +496,3 @@ class Journal:
             hint="Check that this machine's key file belongs to this repository "
             "and is in its keyring.",
         ) from void
-
-    def _create(self, n: int, data: bytes) -> bool:
-        """Create entry object ``n``; tell whether it is ours, however often that was asked.
-
-        Raises:
-            StorageUnavailableError: It is unclear whether it was created.
-        """
-        wait = _FIRST_WAIT_S
-        unclear: StorageUnavailableError | None = None
-        for _ in range(_ATTEMPTS):
-            try:
-                point("repository.journal.create")
-                try:
-                    self._store.create(entry_name(n), data)
-                except ObjectExistsError:
-                    # Perhaps by us: a reply may have been lost below, and the request repeated.
-                    return self._holds(n, data)
-                point("repository.journal.created")
-                return True
-            except StorageUnavailableError as error:
-                unclear = error
-            point("repository.journal.unclear")
-            try:
-                return self._holds(n, data)
-            except (StorageUnavailableError, ObjectNotFoundError):
-                self._clock.sleep(wait)
-                wait *= 2
-        raise StorageUnavailableError(
-            f"it is unclear whether journal entry {n} was created",
-            hint="Try again when the store answers; nothing will be done twice.",
-        ) from unclear
-
-    def _holds(self, n: int, data: bytes) -> bool:
-        """Tell whether entry object ``n`` has these bytes.
-
-        Raises:
-            ObjectNotFoundError: There is no such object (yet).
-        """
-        length = self._store.info(entry_name(n)).stored_bytes
-        if length != len(data) or length > MAX_ENTRY_BYTES:
-            return False
-        return self._store.get(entry_name(n), length=length) == data

@@ -102,7 +102,7 @@ def entry_number(name: str) -> int | None:
     return int(text) or None
 
 
-def write_entry(
+def write_entry(  # noqa: PLR0913 - the members of an entry, by name
     *,
     repository: bytes,
     n: int,

@@ -138,13 +138,6 @@ class Keyring:
             return Role.HOST in signer.roles & wanted and signer.host == host
         return False
 
-    def host_of(self, key: str) -> str | None:
-        """Return the host id whose sessions ``key`` may sign, if any."""
-        for signer in self.signers:
-            if signer.key == key and Role.HOST in signer.roles:
-                return signer.host
-        return None
-
     def recipients(self, key_class: KeyClass, host: bytes) -> list[Recipient]:
         """Return who is given the session keys of this class, for sessions of ``host``."""
         return [

@@ -218,6 +218,7 @@ def open_session(
         ConfigurationError: The key may not write here, or the lineage is another host's.
         StorageError: The store refused or did not answer.
         IntegrityError: The journal was rolled back or is damaged.
+        FencedError: The keyring changes all the time.
     """
     host.for_repository(repository.id)
     if host.host is None or host.signing_key is None:

@@ -180,7 +180,9 @@ def _anyone(state: State, rules: Rules) -> Iterator[tuple[str, State]]:
 # In the steps of an actor, ``state`` is without that actor; what it becomes is the last item.
 
 
-def _writer(state: State, writer: tuple, rules: Rules) -> Iterator[Step]:
+def _writer(  # noqa: C901, PLR0912 - one case for each thing a writer may be doing
+    state: State, writer: tuple, rules: Rules
+) -> Iterator[Step]:
     match writer:
         case ("idle",):
             if state.opens:

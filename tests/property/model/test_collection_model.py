@@ -1,6 +1,7 @@
 """Commit and collection without locks or clocks: no history loses data, and each rule is needed."""
 
 import pytest
+
 from property.model.collection_model import Bounds, Rules, explore
 
 

@@ -4,9 +4,9 @@ import json
 import os
 
 import pytest
+
 from doubles.memory_store import FaultyStore
 from doubles.repositories import draft, entry_count, new_repository
-
 from drkeeper.crypto.digests import digest
 from drkeeper.crypto.signing import JOURNAL_DOMAIN, SigningKey
 from drkeeper.errors import ConfigurationError, IntegrityError
@@ -56,18 +56,18 @@ def next_payload(made, repository, **changes):
 
 
 JUNK = {
-    "empty": lambda made, repository: b"",
-    "short": lambda made, repository: bytes(64),
-    "garbage": lambda made, repository: os.urandom(500),
+    "empty": lambda _made, _repository: b"",
+    "short": lambda _made, _repository: bytes(64),
+    "garbage": lambda _made, _repository: os.urandom(500),
     "unsigned": lambda made, repository: bytes(64) + encode(next_payload(made, repository)),
     "stranger": lambda made, repository: sign(
         encode(next_payload(made, repository)), SigningKey.generate()
     ),
-    "copy of another entry": lambda made, repository: made.store.objects[entry_name(2)],
-    "flipped": lambda made, repository: bytes(
+    "copy of another entry": lambda made, _repository: made.store.objects[entry_name(2)],
+    "flipped": lambda made, _repository: bytes(
         [made.store.objects[entry_name(2)][0] ^ 1, *made.store.objects[entry_name(2)][1:]]
     ),
-    "oversized": lambda made, repository: bytes(MAX_ENTRY_BYTES + 1),
+    "oversized": lambda _made, _repository: bytes(MAX_ENTRY_BYTES + 1),
 }
 
 
@@ -90,10 +90,10 @@ def test_junk_blocks_nobody_and_is_not_believed(kind):
 
 
 MALFORMED = {
-    "not JSON": lambda p: b"{",
-    "not an object": lambda p: b"[]",
-    "not UTF-8": lambda p: b'{"a":"\xff"}',
-    "deep": lambda p: b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "not JSON": lambda _p: b"{",
+    "not an object": lambda _p: b"[]",
+    "not UTF-8": lambda _p: b'{"a":"\xff"}',
+    "deep": lambda _p: b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "duplicate name": lambda p: encode(p).replace(b'{"format":1', b'{"format":1,"format":1', 1),
     "duplicate name below": lambda p: encode(p).replace(b'"reason"', b'"reason":"","reason"', 1),
     "float": lambda p: encode(p).replace(b'"format":1', b'"format":1.0', 1),
@@ -399,7 +399,7 @@ def test_what_the_repository_would_not_accept_is_not_written():
         ("journal/1", None),
         ("journal/00000000000000001", None),
         ("journal/000000000000000a", None),
-        ("journal/٠٠٠٠٠٠٠٠٠٠٠٠٠٠٠١", None),
+        ("journal/" + "\u0660" * 15 + "\u0661", None),
         ("other/0000000000000001", None),
     ],
     ids=str,

@@ -1,9 +1,9 @@
 """Where a fresh reader begins: at a checkpoint only if its signer could do no further harm."""
 
 import pytest
+
 from doubles.memory_store import MemoryStore
 from doubles.repositories import Fixture, draft, new_repository
-
 from drkeeper.errors import IntegrityError
 from drkeeper.repository.creation import new_host_key, with_host
 from drkeeper.repository.journal_entry import entry_name

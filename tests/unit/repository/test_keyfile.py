@@ -6,8 +6,8 @@ import stat
 import subprocess
 
 import pytest
-from doubles.repositories import new_repository
 
+from doubles.repositories import new_repository
 from drkeeper.crypto.age import (
     Identity,
     armored,

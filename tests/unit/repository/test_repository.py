@@ -6,9 +6,9 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from doubles.memory_store import MemoryStore
 from doubles.repositories import SteppingClock, draft, entry_count, new_repository
-
 from drkeeper.clock import SystemClock
 from drkeeper.crypto.age import Identity
 from drkeeper.errors import (

@@ -4,9 +4,9 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from doubles.memory_store import FaultyStore
 from doubles.repositories import draft, entry_count, new_repository
-
 from drkeeper.errors import (
     ConfigurationError,
     FencedError,
@@ -25,6 +25,13 @@ LINEAGE = bytes(range(16))
 
 def nothing():
     return ()
+
+
+def unplug(repository, made):
+    """Take the store away, and fail."""
+    repository.journal._store = FaultyStore(made.store, lambda *_: "refused")
+    repository.journal._objects._store = repository.journal._store
+    raise ZeroDivisionError
 
 
 def test_commit_makes_a_snapshot_exist():
@@ -79,10 +86,10 @@ def test_an_unclear_answer_never_commits_twice(answer):
     failed = []
 
     def once(kind, key, count):
-        if kind in {"create", "get", "info"} and key.startswith("journal/") and count == 1:
-            if kind == "create" or failed:
-                failed.append(key)
-                return answer
+        asked = kind in {"create", "get", "info"} and key.startswith("journal/") and count == 1
+        if asked and (kind == "create" or failed):
+            failed.append(key)
+            return answer
         return None
 
     repository = made.open()
@@ -176,9 +183,7 @@ def test_a_failing_abort_does_not_hide_the_first_error():
         pytest.raises(ZeroDivisionError),
         open_session(repository, host=made.keys.host, lineage=LINEAGE),
     ):
-        repository.journal._store = FaultyStore(made.store, lambda *_: "refused")
-        repository.journal._objects._store = repository.journal._store
-        raise ZeroDivisionError
+        unplug(repository, made)
 
 
 def test_a_session_does_not_survive_a_fork():
@@ -236,7 +241,6 @@ def test_a_keyring_change_while_a_session_opens_gives_new_slots():
             changed.append(key)
             second = new_host_key(made.keys.id)
             update_keyring(rival, admin, lambda keyring: with_host(keyring, second))
-        return None
 
     repository = made.open(FaultyStore(made.store, change))
     session = open_session(repository, host=made.keys.host, lineage=LINEAGE)

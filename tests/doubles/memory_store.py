@@ -1,93 +1,58 @@
-"""An honest object store in memory, and one that answers as told.
+"""A store in memory that counts requests, and a store whose answers get lost where told."""
 
-``MemoryStore`` keeps every promise of the port except surviving the process. ``FaultyStore`` wraps
-a store and misbehaves where a script says so.
-"""
-
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from drkeeper.errors import (
-    ObjectExistsError,
-    ObjectNotFoundError,
-    StorageError,
-    StorageUnavailableError,
-)
+from doubles import stores
+from drkeeper.errors import ObjectExistsError, StorageUnavailableError
 from drkeeper.storage.base import ObjectInfo, ObjectStore
 
 T = TypeVar("T")
 Bytes = bytes | bytearray | memoryview
 
 
-class MemoryStore:
-    """Objects in a dictionary; the requests made are counted by kind."""
+class MemoryStore(stores.MemoryStore):
+    """The store in memory that passes the contract suite; counts requests, refuses other bytes.
+
+    Attributes:
+        requests: How many requests of each kind were made.
+    """
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+        super().__init__()
         self.requests: dict[str, int] = {}
-        self._lock = threading.Lock()
-        self._at = datetime(2026, 11, 21, tzinfo=UTC)
-
-    @property
-    def location(self) -> str:
-        return "memory:"
 
     def put(self, key: str, data: Bytes) -> None:
-        with self._lock:
-            self._count("put")
-            if self.objects.setdefault(key, bytes(data)) != bytes(data):
-                raise ObjectExistsError(f"other bytes have this name already: {key}", key=key)
+        self._count("put")
+        if self.objects.get(key, data) != data:
+            raise ObjectExistsError(f"other bytes have this name already: {key}", key=key)
+        super().put(key, data)
 
     def create(self, key: str, data: Bytes) -> None:
-        with self._lock:
-            self._count("create")
-            if key in self.objects:
-                raise ObjectExistsError(f"an object of this name exists: {key}", key=key)
-            self.objects[key] = bytes(data)
+        self._count("create")
+        super().create(key, data)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
-        data = self._found("get", key)
-        part = data[offset:] if length is None else data[offset : offset + length]
-        if length is not None and len(part) != length:
-            raise StorageError(f"object ends before the requested span: {key}", key=key)
-        return part
-
-    def read_into(self, key: str, into: memoryview, *, offset: int = 0) -> None:
-        into[:] = self.get(key, offset=offset, length=len(into))
+        self._count("get")
+        return super().get(key, offset=offset, length=length)
 
     def info(self, key: str) -> ObjectInfo:
-        return ObjectInfo(key, len(self._found("info", key)), self._at)
+        self._count("info")
+        return super().info(key)
 
     def entries(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        with self._lock:
-            self._count("entries")
-            found = sorted(
-                (key, len(data))
-                for key, data in self.objects.items()
-                if key.startswith(prefix) and key > start_after
-            )
-        for key, length in found:
-            yield ObjectInfo(key, length, self._at)
-
-    def delete(self, key: str) -> None:
-        with self._lock:
-            self._count("delete")
-            self.objects.pop(key, None)
+        self._count("entries")
+        at = datetime(2026, 11, 21, tzinfo=UTC)
+        for key, data in sorted(self.objects.items()):
+            if key.startswith(prefix) and key > start_after:
+                yield ObjectInfo(key, len(data), at)
 
     def copy(self) -> "MemoryStore":
         """Return a store with the same objects, which goes its own way."""
         other = MemoryStore()
         other.objects = dict(self.objects)
         return other
-
-    def _found(self, kind: str, key: str) -> bytes:
-        with self._lock:
-            self._count(kind)
-            if key not in self.objects:
-                raise ObjectNotFoundError(f"no such object: {key}", key=key)
-            return self.objects[key]
 
     def _count(self, kind: str) -> None:
         self.requests[kind] = self.requests.get(kind, 0) + 1

@@ -16,7 +16,9 @@ from drkeeper.errors import IntegrityError, KeyNotFoundError, ObjectNotFoundErro
 from drkeeper.faults import point
 from drkeeper.repository.journal import Journal
 from drkeeper.repository.keyring import Keyring
+from drkeeper.repository.parts import PartReader
 from drkeeper.repository.places import KeyClass, keyslot_name
+from drkeeper.repository.refs import SlotRow, decode_root
 from drkeeper.storage.base import ObjectStore
 
 KEY_BYTES: Final = 32
@@ -88,8 +90,20 @@ def write_slots(
     return written
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What reading the refs of a snapshot needs."""
+
+    id: bytes
+    store: ObjectStore
+    keys: "KeySlots"
+
+
 class KeySlots:
     """Opens key slots with the identities at hand, once each; for any number of threads.
+
+    Which slots of a session are genuine, the journal says as long as a commit of the session is
+    live; after that, the snapshots that still need the session say it (docs/format.md 8).
 
     Args:
         store: The store of the repository.
@@ -105,6 +119,8 @@ class KeySlots:
         self._identities = tuple(identities)
         self._lock = threading.Lock()
         self._opened: dict[tuple[bytes, KeyClass], bytes] = {}
+        self._told: dict[bytes, set[SlotRow]] = {}
+        self._asked: set[int] = set()
 
     def adopt(self, session: bytes, keys: SessionKeys) -> None:
         """Know the keys of a session that this process opened itself."""
@@ -128,21 +144,53 @@ class KeySlots:
                 self._opened[session, key_class] = known
         return known
 
+    def slots(self, session: bytes) -> SlotRow:
+        """Return which key slots of a session are the genuine ones.
+
+        Raises:
+            IntegrityError: No live snapshot needs such a session.
+            StorageError: The store refused or did not answer.
+        """
+        return self._rows(session)[0]
+
+    def _rows(self, session: bytes) -> Sequence[SlotRow]:
+        """Return what is said of the key slots of a session: one thing, unless somebody lies."""
+        known = self._journal.state.slots_of(session.hex())
+        if known is not None:
+            parts = [bytes.fromhex(getattr(known.slots, each.value)) for each in KeyClass]
+            return (SlotRow(session, known.keyring, *parts),)
+        for commit in reversed(self._journal.commits()):
+            with self._lock:
+                if rows := self._told.get(session):
+                    return sorted(rows)
+                if commit.n in self._asked:
+                    continue
+            reading = _Reading(self._journal.state.repository, self._store, self)
+            root = decode_root(PartReader(reading).read_refs(commit.refs))
+            with self._lock:
+                self._asked.add(commit.n)
+                for row in root.sessions:
+                    self._told.setdefault(row.session, set()).add(row)
+        with self._lock:
+            if rows := self._told.get(session):
+                return sorted(rows)
+        raise IntegrityError(
+            f"session {session.hex()} is needed by no live snapshot",
+            hint="Read the journal again; the snapshot may have expired.",
+        )
+
     def _open(self, session: bytes, key_class: KeyClass) -> bytes:
-        slots = self._journal.state.slots_of(session.hex())
-        if slots is None:
-            raise IntegrityError(
-                f"session {session.hex()} is named by no live snapshot",
-                hint="Read the journal again; the snapshot may have expired.",
-            )
-        name = keyslot_name(session, slots.keyring, key_class)
-        expected = getattr(slots.slots, key_class.value)
-        sealed = self._read(name)
-        if digest(sealed).hex() != expected:
-            raise IntegrityError(
-                f"{name} is not the key slot that its session signed",
-                hint="Restore the object from a copy of the store.",
-            )
+        for row in self._rows(session):
+            name = keyslot_name(session, row.keyring, key_class)
+            sealed = self._read(name)
+            if digest(sealed) == getattr(row, key_class.value):
+                return self._decrypted(name, sealed, key_class)
+        raise IntegrityError(
+            f"the {key_class.value} key slot of session {session.hex()} is not the one it signed",
+            hint="Restore the object from a copy of the store.",
+        )
+
+    def _decrypted(self, name: str, sealed: bytes, key_class: KeyClass) -> bytes:
         try:
             key = decrypt(sealed, self._identities)
         except KeyNotFoundError as error:

@@ -251,10 +251,10 @@ def test_a_keyring_change_while_a_session_opens_gives_new_slots():
 @pytest.mark.parametrize(
     ("role", "classes"),
     [
-        (Role.RECOVERY, {"data", "meta", "refs"}),
-        (Role.VERIFIER, {"data", "meta", "refs"}),
-        (Role.HOST, {"meta", "refs"}),
-        (Role.JANITOR, {"refs"}),
+        (Role.RECOVERY, ["data", "meta", "refs"]),
+        (Role.VERIFIER, ["data", "meta", "refs"]),
+        (Role.HOST, ["meta", "refs"]),
+        (Role.JANITOR, ["refs"]),
     ],
     ids=str,
 )

@@ -1,13 +1,14 @@
 """The public list of what a session has stored since its last commit (docs/format.md, 9)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from threading import Lock
 
 from drkeeper.errors import IntegrityError
 
-_LINE = re.compile(r"([0-9a-f]{64}) (0|[1-9][0-9]{0,14}) ([a-z0-9/._-]{1,512})")
+_LINE = re.compile(rb"([0-9a-f]{64}) (0|[1-9][0-9]{0,14}) ([a-z0-9/._-]{1,512})\n")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,21 +38,23 @@ def decode(data: bytes) -> list[StoredObject]:
     Raises:
         IntegrityError: It is malformed, or not in ascending order.
     """
-    try:
-        lines = data.decode("ascii").split("\n")
-    except UnicodeDecodeError:
-        raise IntegrityError("inventory is malformed: not text") from None
-    if lines.pop():
-        raise IntegrityError("inventory is malformed: last line is cut short")
-    objects = []
-    previous = ""
-    for line in lines:
+    return list(each(data))
+
+
+def each(data: bytes) -> Iterator[StoredObject]:
+    """Read an inventory line by line: the first one of a large repository has 640,000 of them.
+
+    Raises:
+        IntegrityError: It is malformed, or not in ascending order; raised when that is met.
+    """
+    previous = b""
+    for line in BytesIO(data):
         match = _LINE.fullmatch(line)
         if match is None or line <= previous:
-            raise IntegrityError("inventory is malformed or not in order")
+            raise IntegrityError("inventory is malformed, cut short or not in order")
         previous = line
-        objects.append(StoredObject(bytes.fromhex(match[1]), int(match[2]), match[3]))
-    return objects
+        name = match[3].decode("ascii")
+        yield StoredObject(bytes.fromhex(match[1].decode("ascii")), int(match[2]), name)
 
 
 class NewObjects:

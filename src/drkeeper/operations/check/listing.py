@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from sys import intern
 
 from drkeeper.operations.check.findings import Notes, Severity
 from drkeeper.storage.base import ObjectInfo
@@ -38,7 +39,8 @@ def list_objects(objects: Iterable[ObjectInfo], notes: Notes) -> Listing:
     listing = Listing()
     for info in objects:
         if _SEALED.fullmatch(info.key) or _OTHERS.fullmatch(info.key):
-            listing.lengths[info.key] = info.stored_bytes
+            # Shared with the tables of what is needed and known: names are most of the memory.
+            listing.lengths[intern(info.key)] = info.stored_bytes
             listing.stored_bytes += info.stored_bytes
         elif _PROBE.fullmatch(info.key):
             notes.add(

@@ -1,129 +1,165 @@
-"""The part of a check that opens metadata: does every snapshot have all it needs?"""
+"""The part of a check that opens metadata: does every snapshot have all it needs?
 
-from collections.abc import Iterable
+Snapshots share most of their lists and pieces. So first the roots are read and say which snapshots
+use which part; then every part is read once, and what it names is needed by all of these.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from drkeeper.crypto.derive import Domain
 from drkeeper.crypto.sealing import Kind, sealed_bytes
-from drkeeper.errors import IntegrityError, StorageError
+from drkeeper.errors import IntegrityError, KeyNotFoundError, StorageError
 from drkeeper.faults import point
+from drkeeper.model.entry import sort_key
 from drkeeper.operations.check.findings import Notes, Severity
 from drkeeper.operations.check.listing import Listing
+from drkeeper.operations.check.needs import Needs
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.parts import PartReader
-from drkeeper.repository.pieces import Piece
+from drkeeper.repository.pieces import Piece, decode
 from drkeeper.repository.places import ObjectKind, Place, object_name
 from drkeeper.repository.reader import SnapshotReader
-from drkeeper.repository.refs import OBJECT_KINDS, Ref, RefKind, decode_part, decode_root
+from drkeeper.repository.refs import OBJECT_KINDS, RefsPart, decode_part, decode_root
 from drkeeper.repository.repository import Repository
+from drkeeper.repository.snapshot_root import PieceAt
 
 
 @dataclass(slots=True)
-class Needs:
-    """Which objects the live snapshots need.
+class _Use:
+    """How snapshots use a piece.
 
     Attributes:
-        snapshots: Object name to the entry numbers of the snapshots that need it.
-        sessions: Object name to the session whose key opens it.
-        domains: Session to the domain its chunks were named in.
+        mask: Which snapshots do.
+        following: Least first path, as a sort key, of what comes after it in any of them.
     """
 
-    snapshots: dict[str, set[int]] = field(default_factory=dict)
-    sessions: dict[str, bytes] = field(default_factory=dict)
-    domains: dict[bytes, Domain] = field(default_factory=dict)
-
-    def add(self, kind: ObjectKind, object_id: bytes, session: bytes, n: int) -> None:
-        """Say that snapshot ``n`` needs an object."""
-        name = object_name(kind, object_id)
-        self.snapshots.setdefault(name, set()).add(n)
-        self.sessions[name] = session
+    mask: int = 0
+    following: bytes | None = None
 
 
 @dataclass(slots=True)
 class Structure:
-    """Walks through the metadata of all live snapshots; every part is looked at once."""
+    """Walks through the metadata of all live snapshots; every part is looked at once.
+
+    Attributes:
+        needs: What was found to be needed.
+        unopened: Snapshots that no identity at hand opens.
+    """
 
     repository: Repository
     listing: Listing
     notes: Notes
     needs: Needs = field(default_factory=Needs)
-    _refs_seen: dict[Place, list[Ref]] = field(default_factory=dict)
-    _pieces_seen: dict[Place, frozenset[tuple[bytes, bytes]]] = field(default_factory=dict)
+    unopened: list[int] = field(default_factory=list)
+    _refs: dict[RefsPart, int] = field(default_factory=dict)
+    _pieces: dict[tuple[PieceAt, bytes], _Use] = field(default_factory=dict)
+    _broken: int = 0
+    """Snapshots whose list of needed objects is not fully known."""
+    _unreadable: int = 0
+    """Snapshots of which more may be needed than is known."""
 
-    def check(self, commits: Iterable[Commit]) -> None:
+    @property
+    def complete(self) -> bool:
+        """Whether it is known of every snapshot what it needs."""
+        return not (self.unopened or self._unreadable)
+
+    def check(self, commits: Sequence[Commit]) -> None:
         """Look at every snapshot.
 
         Raises:
-            KeyNotFoundError: No identity at hand opens metadata.
+            KeyNotFoundError: No identity at hand opens the metadata of any snapshot.
         """
         for commit in commits:
             point("operations.check.snapshot")
-            refs = self._refs(commit)
-            self._manifest(commit, refs)
+            try:
+                self._begin(commit)
+            except KeyNotFoundError as error:
+                self.unopened.append(commit.n)
+                if len(self.unopened) == len(commits):
+                    raise
+                text = f"was not looked into: {error}"
+                self.notes.add(Severity.WARNING, "unchecked", f"snapshot {commit.n}", text)
+        parts = PartReader(self.repository)
+        for part, mask in self._refs.items():
+            self._refs_part(parts, part, mask)
+        for (at, secret), use in self._pieces.items():
+            self._piece(parts, at, Domain(secret), use)
         self._presence()
 
-    def _fail(self, commit: Commit, code: str, thing: str, error: Exception) -> None:
-        self.notes.add(Severity.ERROR, code, thing, str(error), snapshots=frozenset({commit.n}))
+    def _begin(self, commit: Commit) -> None:
+        """Read the roots of a snapshot.
 
-    def _refs(self, commit: Commit) -> set[tuple[RefKind, bytes, bytes]] | None:
-        """Take in what the snapshot says it needs; ``None`` when that cannot be read."""
-        self.needs.add(ObjectKind.REFS, commit.refs.id, commit.refs.session, commit.n)
-        self.needs.add(ObjectKind.META, commit.root.id, commit.root.session, commit.n)
-        reader = PartReader(self.repository)
-        rows: set[tuple[RefKind, bytes, bytes]] = set()
-        try:
-            for part in decode_root(reader.read_refs(commit.refs)):
-                self.needs.add(ObjectKind.REFS, part.place.id, part.place.session, commit.n)
-                if part.place not in self._refs_seen:
-                    self._refs_seen[part.place] = decode_part(reader.read_refs(part.place), part)
-                for ref in self._refs_seen[part.place]:
-                    rows.add((ref.kind, ref.id, ref.session))
-                    self.needs.add(OBJECT_KINDS[ref.kind], ref.id, ref.session, commit.n)
-        except (IntegrityError, StorageError) as error:
-            self._fail(commit, "refs", f"snapshot {commit.n}", error)
-            return None
-        return rows
-
-    def _manifest(self, commit: Commit, refs: set[tuple[RefKind, bytes, bytes]] | None) -> None:
+        Raises:
+            KeyNotFoundError: No identity at hand opens them.
+        """
+        # Both keys before anything is taken in, so that a snapshot counts wholly or not at all.
         reader = SnapshotReader(self.repository, commit)
         try:
-            pieces = reader.root.pieces
-            self.needs.domains.setdefault(commit.session, reader.domain)
+            pieces: Sequence[PieceAt] | None = reader.root.pieces
         except (IntegrityError, StorageError) as error:
-            self._fail(commit, "manifest", f"snapshot {commit.n}", error)
-            return
-        wanted = {(RefKind.META, commit.root.id, commit.root.session)}
-        for number, at in enumerate(pieces):
-            wanted.add((RefKind.META, at.place.id, at.place.session))
-            packs = self._piece(commit, reader, number, at.place)
-            for session, pack in packs:
-                wanted.add((RefKind.PACK, pack, session))
-                self.needs.add(ObjectKind.PACKS, pack, session, commit.n)
-                self.needs.domains.setdefault(session, reader.domain)
-        if refs is not None and (unnamed := wanted - refs):
-            kind, object_id, _ = min(unnamed)
-            name = object_name(OBJECT_KINDS[kind], object_id)
-            self._fail(
-                commit,
-                "refs",
-                f"snapshot {commit.n}",
-                IntegrityError(f"needs {name}, which its list of needed objects leaves out"),
-            )
+            pieces = None
+            self._failed([commit.n], "manifest", f"snapshot {commit.n}", error)
+        try:
+            refs: Sequence[RefsPart] | None = self._refs_parts(commit)
+        except (IntegrityError, StorageError) as error:
+            refs = None
+            self._failed([commit.n], "refs", f"snapshot {commit.n}", error)
+        bit = self.needs.snapshot(commit.n)
+        self._add(ObjectKind.REFS, commit.refs, bit)
+        self._add(ObjectKind.META, commit.root, bit)
+        if refs is None:
+            self._broken |= bit
+        for part in refs or ():
+            self._refs[part] = self._refs.get(part, 0) | bit
+            self._add(ObjectKind.REFS, part.place, bit)
+        if pieces is None:
+            self._unreadable |= bit
+        else:
+            self.needs.domains.setdefault(commit.session, reader.domain)
+            self._use(pieces, reader.domain.secret, bit)
 
-    def _piece(
-        self, commit: Commit, reader: SnapshotReader, number: int, place: Place
-    ) -> frozenset[tuple[bytes, bytes]]:
-        """Check one piece of a manifest and return the packs it names."""
-        self.needs.add(ObjectKind.META, place.id, place.session, commit.n)
-        if place not in self._pieces_seen:
-            try:
-                piece = reader.piece(number)
-                self._chunks_inside(piece)
-            except (IntegrityError, StorageError) as error:
-                self._fail(commit, "manifest", object_name(ObjectKind.META, place.id), error)
-                return frozenset()
-            self._pieces_seen[place] = frozenset(piece.packs)
-        return self._pieces_seen[place]
+    def _refs_parts(self, commit: Commit) -> list[RefsPart]:
+        return list(decode_root(PartReader(self.repository).read_refs(commit.refs)).parts)
+
+    def _use(self, pieces: Sequence[PieceAt], secret: bytes, bit: int) -> None:
+        for at, after in zip(pieces, [*pieces[1:], None], strict=True):
+            use = self._pieces.setdefault((at, secret), _Use())
+            use.mask |= bit
+            if after is not None:
+                key = sort_key(after.first_path)
+                use.following = key if use.following is None else min(use.following, key)
+
+    def _refs_part(self, parts: PartReader, part: RefsPart, mask: int) -> None:
+        name = object_name(ObjectKind.REFS, part.place.id)
+        try:
+            rows = decode_part(parts.read_refs(part.place), part)
+        except KeyNotFoundError as error:
+            self._closed(name, mask, error)
+        except (IntegrityError, StorageError) as error:
+            self._broken |= mask
+            self._failed(self.needs.snapshots(mask), "refs", name, error)
+        else:
+            for row in rows:
+                self._needed(object_name(OBJECT_KINDS[row.kind], row.id), row.session, mask)
+
+    def _piece(self, parts: PartReader, at: PieceAt, domain: Domain, use: _Use) -> None:
+        name = object_name(ObjectKind.META, at.place.id)
+        self._listed(name, at.place.session, use.mask)
+        try:
+            point("operations.check.piece")
+            piece = decode(parts.read_meta(at.place, domain))
+            _belongs(piece, at, use.following)
+            self._chunks_inside(piece)
+        except KeyNotFoundError as error:
+            self._closed(name, use.mask, error)
+        except (IntegrityError, StorageError) as error:
+            self._unreadable |= use.mask
+            self._failed(self.needs.snapshots(use.mask), "manifest", name, error)
+        else:
+            for session, pack in piece.packs:
+                self.needs.domains.setdefault(session, domain)
+                self._listed(object_name(ObjectKind.PACKS, pack), session, use.mask)
 
     def _chunks_inside(self, piece: Piece) -> None:
         """Make sure that no chunk lies beyond the end of its pack.
@@ -140,21 +176,68 @@ class Structure:
             if length is not None and sealed_bytes(Kind.PACK, end) > length:
                 raise IntegrityError(f"names a chunk beyond the end of {name}")
 
+    # -- what is needed
+
+    def _add(self, kind: ObjectKind, place: Place, mask: int) -> None:
+        self._needed(object_name(kind, place.id), place.session, mask)
+
+    def _needed(self, name: str, session: bytes, mask: int) -> None:
+        if not self.needs.add(name, session, mask):
+            self.notes.error(
+                "refs",
+                name,
+                "is said to be of two sessions, and has the key of one",
+                snapshots=self.needs.snapshots(mask),
+            )
+
+    def _listed(self, name: str, session: bytes, mask: int) -> None:
+        """Take in that a manifest needs an object, which the lists must have named."""
+        unnamed = mask & ~self.needs.mask(name) & ~self._broken
+        if unnamed:
+            self.notes.error(
+                "refs",
+                name,
+                "is needed by a manifest and left out of the list of what the snapshot needs",
+                snapshots=self.needs.snapshots(unnamed),
+            )
+        self._needed(name, session, mask)
+
+    def _failed(self, snapshots: Sequence[int], code: str, thing: str, error: Exception) -> None:
+        self.notes.error(code, thing, str(error), snapshots=snapshots)
+
+    def _closed(self, name: str, mask: int, error: KeyNotFoundError) -> None:
+        """Take in that a part is in an object that no identity at hand opens."""
+        self._broken |= mask
+        self._unreadable |= mask
+        text = f"was not looked into: {error}"
+        snapshots = self.needs.snapshots(mask)
+        self.notes.add(Severity.WARNING, "unchecked", name, text, snapshots=snapshots)
+
     def _presence(self) -> None:
         """Make sure that everything needed is there, and nothing of it is condemned."""
         condemned = {
             name for objects in self.repository.journal.state.condemned.values() for name in objects
         }
-        for name, snapshots in self.needs.snapshots.items():
-            kind, _, object_id = name.split("/")
-            touched = frozenset(snapshots)
+        for name in self.needs.names():
             if name not in self.listing.lengths:
-                self.notes.add(Severity.ERROR, "missing", name, "is missing", snapshots=touched)
-            if f"{kind}/{object_id}" in condemned:
-                self.notes.add(
-                    Severity.ERROR,
-                    "condemned",
-                    name,
-                    "is condemned, and a live snapshot needs it",
-                    snapshots=touched,
-                )
+                self.notes.error("missing", name, "is missing", snapshots=self.needs.of(name))
+            if condemned and _reference(name) in condemned:
+                text = "is condemned, and a live snapshot needs it"
+                self.notes.error("condemned", name, text, snapshots=self.needs.of(name))
+
+
+def _belongs(piece: Piece, at: PieceAt, following: bytes | None) -> None:
+    """Compare a piece with what roots say of it.
+
+    Raises:
+        IntegrityError: It is another one.
+    """
+    if piece.entries[0].path != at.first_path or len(piece.entries) != at.entries:
+        raise IntegrityError("holds a piece that does not begin or end where the root says")
+    if following is not None and sort_key(piece.entries[-1].path) > following:
+        raise IntegrityError("holds a piece that overlaps the next one")
+
+
+def _reference(name: str) -> str:
+    kind, _, object_id = name.split("/")
+    return f"{kind}/{object_id}"

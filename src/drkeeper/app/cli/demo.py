@@ -1,0 +1,351 @@
+"""``drkeeper demo``: lose and recover a small project, with the real operations."""
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from drkeeper.app.cli.commands import command as make_command
+from drkeeper.app.cli.invocation import Invocation, this_invocation
+from drkeeper.app.config.configuration import (
+    Configuration,
+    RepositorySettings,
+    load_configuration,
+)
+from drkeeper.app.config.files import write_new
+from drkeeper.app.config.locations import find_locations
+from drkeeper.app.config.samples import policy_text, settings_text
+from drkeeper.app.wiring.backups import BackupChoices, BackupOutcome, run_backup
+from drkeeper.app.wiring.births import Wishes, make_repository
+from drkeeper.app.wiring.checks import CheckChoices, run_check
+from drkeeper.app.wiring.looking import choose
+from drkeeper.app.wiring.repositories import Access, open_for_reading
+from drkeeper.app.wiring.restores import RestoreChoices, run_restore
+from drkeeper.errors import ConfigurationError, VerificationError
+from drkeeper.model.instants import rfc3339
+from drkeeper.model.quantities import format_size
+from drkeeper.operations.check import CheckReport
+
+_T = TypeVar("_T")
+MARKER = ".drkeeper-demo"
+POLICY = "project"
+REPOSITORY = "primary"
+SEED = 2026
+"""Source: ours; the same project every time."""
+FILES = 400
+LARGE_BYTES = 8 * 1024 * 1024
+
+
+@make_command()
+@click.option(
+    "--keep", metavar="DIR", help="Work in this new directory instead of a temporary one."
+)
+@click.option("--clean", metavar="DIR", help="Remove what an earlier demo left in DIR, and end.")
+def command(keep: str | None, clean: str | None) -> None:
+    """Watch drkeeper lose and recover a small project.
+
+    Makes a project and a repository in a directory of its own, backs up, changes and deletes, backs
+    up again, restores to the instant in between, compares every byte, and checks the repository.
+    Everything stays there to look at.
+    """
+    called = this_invocation()
+    if clean is not None:
+        _remove(called, Path(clean))
+        return
+    called.output.steadfast = True
+    Demo(called, _home(keep)).run()
+
+
+def _home(keep: str | None) -> Path:
+    if keep is None:
+        home = Path(tempfile.mkdtemp(prefix="drkeeper-demo-"))
+    else:
+        home = Path(keep).absolute()
+        if home.exists():
+            raise ConfigurationError(f"{home} exists already", hint="Name a new directory.")
+        home.mkdir(parents=True, mode=0o700)
+    (home / MARKER).touch()
+    return home
+
+
+def _remove(called: Invocation, home: Path) -> None:
+    if not (home / MARKER).is_file():
+        raise ConfigurationError(
+            f"{home} was not made by drkeeper demo", hint="Remove it yourself if you are sure."
+        )
+    shutil.rmtree(home)
+    called.output.summary({"removed": str(home)})
+    called.output.say(f"removed {home}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What happened to the project between two backups."""
+
+    edited: Path
+    deleted: Path
+    renamed: Path
+
+
+class Demo:
+    """One demonstration.
+
+    Args:
+        called: Speaks, and has the clock.
+        home: Everything happens below it.
+    """
+
+    def __init__(self, called: Invocation, home: Path) -> None:
+        self._output = called.output
+        self._clock = called.clock
+        self._home = home
+        self._project = home / "project"
+        self._copy = home / "project-as-it-was"
+        self._restored = home / "restored"
+        self._step = 0
+        self._begun = called.clock.monotonic()
+
+    def run(self) -> None:
+        """Do everything, and say what it shows."""
+        self._output.say(f"Everything below happens in {self._home}")
+        self._make_project()
+        configuration = self._init()
+        self._back_up(configuration, "The first backup reads everything")
+        self._clock.sleep(0.05)
+        between = self._clock.now()
+        change = self._change()
+        self._back_up(configuration, "The second backup reads and stores only what changed")
+        self._restore(configuration, between)
+        self._compare(change)
+        self._check(configuration)
+        self._damage(configuration)
+        self._end(between)
+
+    def _say(self, title: str, command_line: str | None = None) -> None:
+        self._step += 1
+        self._output.say("")
+        self._output.say(f"{self._step}. {title}")
+        if command_line:
+            self._output.say(f"   $ {command_line}")
+
+    def _fact(self, text: str) -> None:
+        self._output.say(f"   {text}")
+
+    def _timed(self, work: Callable[[], _T]) -> tuple[_T, float]:
+        begun = self._clock.monotonic()
+        return work(), self._clock.monotonic() - begun
+
+    def _make_project(self) -> None:
+        self._say("A project: sources, a large file, links, an odd name")
+        dice = random.Random(SEED)  # noqa: S311 - sample data, the same every time
+        for number in range(FILES):
+            folder = self._project / f"module{number % 20:02d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            words = (f"value_{dice.randrange(10**6)} = {dice.random()}\n" for _ in range(60))
+            (folder / f"part{number:03d}.py").write_text("".join(words))
+        (self._project / "data.bin").write_bytes(dice.randbytes(LARGE_BYTES))
+        os.link(self._project / "data.bin", self._project / "data-again.bin")
+        (self._project / "latest").symlink_to("module19")
+        (self._project / "naïve name\n.txt").write_text("names may hold any byte\n")
+        size = sum(path.stat().st_size for path in _files(self._project))
+        self._fact(f"{FILES + 3} files, {format_size(size)}, in {self._project}")
+
+    def _init(self) -> Configuration:
+        store = self._home / "repository"
+        kit = self._home / "recovery-kit.txt"
+        self._say(
+            "A repository, its keys, and a recovery kit to keep offline",
+            f"drkeeper init {store} --kit-file {kit}",
+        )
+        etc = self._home / "etc"
+        settings = RepositorySettings(REPOSITORY, str(store), etc / "keys" / REPOSITORY)
+        text = settings_text(REPOSITORY, settings)
+        text += f"state: {self._home / 'state'}\ncache: {self._home / 'cache'}\n"
+        write_new(etc / "drkeeper.yaml", text.encode())
+        policy = policy_text(POLICY, [str(self._project)], REPOSITORY)
+        write_new(etc / "policies.d" / f"{POLICY}.yaml", policy.encode())
+        configuration = load_configuration(find_locations({}, config=str(etc)))
+        wishes = Wishes(settings, kit_file=kit, policy=POLICY)
+        birth, seconds = self._timed(
+            lambda: make_repository(
+                wishes, configuration.locations.state, self._clock, lambda _: None
+            )
+        )
+        self._fact(f"repository {birth.repository}, made in {seconds:.1f} s")
+        self._fact(f"policy: {etc / 'policies.d' / (POLICY + '.yaml')}")
+        return configuration
+
+    def _back_up(self, configuration: Configuration, title: str) -> BackupOutcome:
+        self._say(title, f"drkeeper backup {POLICY}")
+        outcome = run_backup(
+            configuration.policy(POLICY),
+            configuration,
+            BackupChoices({}),
+            clock=self._clock,
+            passphrase=None,
+            warn=self._output.warning,
+            on_progress=lambda _: None,
+        )
+        report = outcome.report
+        self._fact(
+            f"snapshot {report.commit.n} of {rfc3339(report.consistent_at)}: "
+            f"{report.tally.files} files, {report.tally.files_new} new, "
+            f"{report.tally.files_changed} changed"
+        )
+        self._fact(
+            f"{format_size(report.read_bytes)} read, {format_size(report.stored_bytes)} stored, "
+            f"{outcome.seconds:.1f} s"
+        )
+        return outcome
+
+    def _change(self) -> _Change:
+        self._say("Then a bad day: a file is edited, a folder deleted, another renamed")
+        shutil.copytree(self._project, self._copy, symlinks=True)
+        change = _Change(
+            self._project / "module00" / "part000.py",
+            self._project / "module07",
+            self._project / "module11",
+        )
+        with open(change.edited, "a", encoding="utf-8") as file:
+            file.write("oops = True\n")
+        shutil.rmtree(change.deleted)
+        change.renamed.rename(self._project / "module11-old")
+        with open(self._project / "data.bin", "r+b") as file:
+            file.seek(LARGE_BYTES // 2)
+            file.write(b"encrypted by somebody else")
+        self._fact("and a few bytes in the middle of the large file are overwritten")
+        return change
+
+    def _restore(self, configuration: Configuration, between: datetime) -> None:
+        instant = rfc3339(between)
+        self._say(
+            "Back to the instant in between, onto a new directory",
+            f"drkeeper restore {POLICY} --point-in-time {instant} --to {self._restored}",
+        )
+        settings = configuration.repository(REPOSITORY)
+        repository = open_for_reading(
+            Access(settings), configuration.locations.state, self._clock, None
+        )
+        commit = choose(repository, POLICY, between)
+        outcome = run_restore(
+            repository,
+            commit,
+            RestoreChoices(POLICY, os.fsencode(self._restored)),
+            configuration,
+            clock=self._clock,
+            begun_at=self._clock.now(),
+            warn=self._output.warning,
+            on_progress=lambda _: None,
+        )
+        report = outcome.report
+        self._fact(
+            f"snapshot {commit.n} of {rfc3339(commit.consistent_at)} is the newest before it"
+        )
+        self._fact(
+            f"{report.files} files, {format_size(report.plain_bytes)}, written and read back "
+            f"in {outcome.seconds:.1f} s"
+        )
+
+    def _compare(self, change: _Change) -> None:
+        self._say("Is it what it was? Compared with a copy, without drkeeper's help")
+        restored = self._restored / str(self._project).lstrip("/")
+        differences = _differences(self._copy, restored)
+        if differences:
+            raise VerificationError(
+                f"the restored project differs: {', '.join(differences[:5])}",
+                hint="Report this; it must not happen.",
+            )
+        count = len(_files(self._copy))
+        self._fact(f"{count} files compared byte for byte, links and times too: all equal")
+        gone = change.deleted.name
+        self._fact(f"the deleted {gone}/ is back: {len(list((restored / gone).iterdir()))} files")
+
+    def _look(self, configuration: Configuration, access: Access) -> CheckReport:
+        report, _ = run_check(
+            access,
+            configuration,
+            CheckChoices(read=(0, 1)),
+            clock=self._clock,
+            passphrase=None,
+            warn=self._output.warning,
+            on_read=lambda *_: None,
+        )
+        return report
+
+    def _check(self, configuration: Configuration) -> None:
+        self._say("Is the repository whole? Every byte is read", "drkeeper check --read-data")
+        report = self._look(configuration, Access(configuration.repository(REPOSITORY)))
+        if not report.sound:
+            raise VerificationError("the repository is damaged", hint="Report this.")
+        self._fact(
+            f"sound: {report.snapshots} snapshots, {report.objects} objects, "
+            f"{format_size(report.read_bytes)} read and compared"
+        )
+
+    def _damage(self, configuration: Configuration) -> None:
+        self._say("Would it notice? One bit is flipped in a copy of the repository")
+        copy = self._home / "repository-damaged"
+        shutil.copytree(self._home / "repository", copy)
+        pack = max(
+            (copy / "packs").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+        )
+        content = bytearray(pack.read_bytes())
+        content[len(content) // 2] ^= 1
+        pack.chmod(0o600)
+        pack.write_bytes(content)
+        settings = configuration.repository(REPOSITORY)
+        damaged = RepositorySettings(settings.name, str(copy), settings.keys)
+        report = self._look(configuration, Access(damaged))
+        if report.sound:
+            raise VerificationError("the flipped bit was not noticed", hint="Report this.")
+        self._fact(f"noticed: {report.findings[0].thing}: {report.findings[0].message}")
+        touched = ", ".join(map(str, report.damaged_snapshots))
+        self._fact(f"and it says which snapshots that touches: {touched}")
+
+    def _end(self, between: datetime) -> None:
+        seconds = self._clock.monotonic() - self._begun
+        etc = self._home / "etc"
+        self._output.summary(
+            {"home": str(self._home), "result": "succeeded", "seconds": round(seconds, 1)}
+        )
+        for line in (
+            "",
+            f"Done in {seconds:.1f} s. Look around:",
+            f"   drkeeper --config {etc} snapshots",
+            f"   drkeeper --config {etc} ls {POLICY} --point-in-time {rfc3339(between)}",
+            f"   drkeeper --config {etc} diff {POLICY}",
+            f"   drkeeper --config {etc} policy explain {POLICY}",
+            f"   less {self._home / 'recovery-kit.txt'}",
+            f"and when you have seen it: drkeeper demo --clean {self._home}",
+        ):
+            self._output.say(line)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def _differences(one: Path, other: Path) -> list[str]:
+    """Compare two trees with nothing but the standard library."""
+    names = {path.relative_to(one) for path in one.rglob("*")}
+    found = [str(name) for name in names ^ {path.relative_to(other) for path in other.rglob("*")}]
+    for name in sorted(names - set(map(Path, found))):
+        left, right = one / name, other / name
+        if left.is_symlink():
+            same = right.is_symlink() and left.readlink() == right.readlink()
+        elif left.is_file():
+            same = left.read_bytes() == right.read_bytes()
+            same &= left.stat().st_mode == right.stat().st_mode
+            same &= left.stat().st_mtime_ns == right.stat().st_mtime_ns
+        else:
+            same = right.is_dir()
+        if not same:
+            found.append(str(name))
+    return found

@@ -1,0 +1,87 @@
+"""``drkeeper snapshots``: what there is to go back to."""
+
+import click
+
+from drkeeper.app.cli.choosing import zone_of
+from drkeeper.app.cli.commands import command as make_command
+from drkeeper.app.cli.completing import policy_names
+from drkeeper.app.cli.invocation import this_invocation
+from drkeeper.app.cli.opening import open_repository
+from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.text import safe, table
+from drkeeper.app.wiring.looking import Snapshot, snapshots
+from drkeeper.model.instants import local_text
+from drkeeper.model.quantities import format_size
+
+
+@make_command()
+@click.argument("policy", required=False, shell_complete=policy_names)
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only those so marked.")
+@reach_options
+def command(policy: str | None, *, reach: Reach, tags: tuple[str, ...]) -> None:
+    """List snapshots, oldest first.
+
+    The instant is the one that the data describes. A partial snapshot is what an interrupted
+    backup left; the next one continues from it.
+    """
+    called = this_invocation()
+    repository = open_repository(called, reach, policy)
+    rows = []
+    for snapshot in snapshots(repository, policy):
+        if not _is_marked(snapshot, tags):
+            continue
+        called.output.item(_fields(snapshot))
+        commit, root = snapshot.commit, snapshot.root
+        zone = zone_of(called, root.policy)
+        words = [f"{key}={value}" for key, value in sorted(root.tags.items())]
+        if not commit.complete:
+            words.insert(0, "partial")
+        if root.stats.get("warnings"):
+            words.insert(0, f"{root.stats['warnings']} warnings")
+        rows.append(
+            (
+                str(commit.n),
+                commit.digest.hex()[:8],
+                local_text(commit.consistent_at, zone),
+                safe(root.policy),
+                safe(root.host),
+                str(root.stats.get("files", 0)),
+                format_size(commit.counts.plain_bytes),
+                format_size(commit.counts.stored_bytes),
+                safe(", ".join(words)),
+            )
+        )
+    called.output.summary({"snapshots": len(rows)})
+    if not rows:
+        called.output.say("no snapshots yet")
+        return
+    head = ("no", "id", "instant", "policy", "host", "files", "size", "stored", "")
+    for line in table([head, *rows], right=frozenset({0, 5, 6, 7})):
+        called.output.result(line)
+
+
+def _is_marked(snapshot: Snapshot, tags: tuple[str, ...]) -> bool:
+    marks = {f"{key}={value}" for key, value in snapshot.root.tags.items()}
+    return marks.issuperset(tags)
+
+
+def _fields(snapshot: Snapshot) -> dict[str, object]:
+    commit, root = snapshot.commit, snapshot.root
+    return {
+        "snapshot": commit.n,
+        "snapshot_id": commit.digest,
+        "policy": root.policy,
+        "host": root.host,
+        "kind": root.kind,
+        "consistent_at": commit.consistent_at,
+        "finished_at": commit.finished_at,
+        "next_due": commit.next_due,
+        "consistency": commit.consistency,
+        "complete": commit.complete,
+        "files": root.stats.get("files", 0),
+        "plain_bytes": commit.counts.plain_bytes,
+        "new_bytes": commit.counts.new_bytes,
+        "stored_bytes": commit.counts.stored_bytes,
+        "warnings": root.stats.get("warnings", 0),
+        "tags": root.tags,
+    }

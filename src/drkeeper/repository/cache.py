@@ -338,7 +338,10 @@ def _opened(path: str, owner: CacheOwner) -> sqlite3.Connection | None:
     """Open a cache that is there; ``None`` when it is not, or is damaged or another's."""
     if not os.path.exists(path):
         return None
-    connection = _connected(path)
+    try:
+        connection = _connected(path)
+    except sqlite3.Error:
+        return None
     try:
         facts = dict(connection.execute("SELECT name, value FROM facts").fetchall())
         if facts == _facts(owner):

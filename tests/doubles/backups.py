@@ -214,7 +214,7 @@ class Snapshot:
 
     def needed(self) -> set[refs.Ref]:
         """What the snapshot says it needs."""
-        root = refs.decode_root(self.reader.read_refs(self.commit.refs))
+        root = refs.decode_root(self.reader.read_refs(self.commit.refs)).parts
         return refs.read_refs(root, self.reader.read_refs)
 
     def assert_needs_are_stored(self) -> None:

@@ -129,7 +129,7 @@ class Committer:
         point("repository.writer.commit")
         commit = self._session.commit(draft, needs.references)
         point("repository.writer.committed")
-        self._earlier_refs = tuple(decode_root(needs.root_data))
+        self._earlier_refs = tuple(decode_root(needs.root_data).parts)
         return commit
 
     def remember(
@@ -193,7 +193,13 @@ class Committer:
         metas.add((root.session, root.id))
         keys = self._session.keys
         emit = meta_emitter(self._context, Kind.REFS, keys.refs, self._uploads)
-        needs = write_needs(needs_writer(self._session.id, emit), packs, metas, self._earlier_refs)
+        needs = write_needs(
+            needs_writer(self._session.id, emit),
+            packs,
+            metas,
+            self._earlier_refs,
+            self._session.repository.keys.slots,
+        )
         self._uploads.wait(self._uploads.handed)
         data = needs.root_data
         self._parts.append(CachedPart(needs.root.digest, Codec.RAW, len(data), data, b""))

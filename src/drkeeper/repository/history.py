@@ -99,7 +99,7 @@ class Historian:
 
     def _refs(self, place: Place) -> Sequence[RefsPart]:
         data = self._cached(place, digest)
-        return decode_root(self._reader.read_refs(place) if data is None else data)
+        return decode_root(self._reader.read_refs(place) if data is None else data).parts
 
     def _cached(self, place: Place, digest_of: Callable[[bytes], bytes]) -> bytes | None:
         part = self._cache.part(self._session.lineage, place.digest)

@@ -154,7 +154,11 @@ class KeySlots:
         return self._rows(session)[0]
 
     def _rows(self, session: bytes) -> Sequence[SlotRow]:
-        """Return what is said of the key slots of a session: one thing, unless somebody lies."""
+        """Return what is said of the key slots of a session: one thing, unless somebody lies.
+
+        Raises:
+            IntegrityError: No live snapshot needs such a session.
+        """
         known = self._journal.state.slots_of(session.hex())
         if known is not None:
             parts = [bytes.fromhex(getattr(known.slots, each.value)) for each in KeyClass]
@@ -180,13 +184,14 @@ class KeySlots:
         )
 
     def _open(self, session: bytes, key_class: KeyClass) -> bytes:
+        name = ""
         for row in self._rows(session):
             name = keyslot_name(session, row.keyring, key_class)
             sealed = self._read(name)
             if digest(sealed) == getattr(row, key_class.value):
                 return self._decrypted(name, sealed, key_class)
         raise IntegrityError(
-            f"the {key_class.value} key slot of session {session.hex()} is not the one it signed",
+            f"{name} is not the key slot that its session signed",
             hint="Restore the object from a copy of the store.",
         )
 

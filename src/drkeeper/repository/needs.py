@@ -11,6 +11,8 @@ from drkeeper.repository.refs import (
     Ref,
     RefKind,
     RefsPart,
+    RefsRoot,
+    SlotRow,
     encode_part,
     encode_root,
     split,
@@ -41,11 +43,12 @@ class Needs:
         return {ref.reference for ref in self.refs}
 
 
-def write_needs(
+def write_needs(  # noqa: PLR0917 - the list and what it is made from, in the order of the format
     writer: PartWriter,
     packs: Iterable[tuple[bytes, bytes]],
     metas: Iterable[tuple[bytes, bytes]],
     earlier: Collection[RefsPart],
+    slots: Callable[[bytes], SlotRow],
 ) -> Needs:
     """Append the list to ``writer`` and flush it.
 
@@ -54,6 +57,7 @@ def write_needs(
         packs: (session, id) of each pack.
         metas: (session, id) of each meta object.
         earlier: Parts of the list of the snapshot before.
+        slots: Returns the key slots of a session that is not the writer's own.
     """
     refs = [Ref(RefKind.PACK, pack, session) for session, pack in packs]
     refs += [Ref(RefKind.META, meta, session) for session, meta in metas]
@@ -72,7 +76,8 @@ def write_needs(
     for rows in split(sorted(ref.encode() for ref in holders)):
         data = encode_part(rows)
         parts.append(_appended(writer, rows, data, digest(data)))
-    root_data = encode_root(parts)
+    elder = {ref.session for ref in (*refs, *holders)} - {writer.session}
+    root_data = encode_root(RefsRoot(tuple(sorted(map(slots, elder))), tuple(parts)))
     root = writer.append(
         root_data, plain=len(root_data), codec=Codec.RAW, part_digest=digest(root_data)
     )

@@ -84,6 +84,11 @@ class PartWriter:
         self._id = b""
         self._plain = bytearray()
 
+    @property
+    def session(self) -> bytes:
+        """The session whose objects these are."""
+        return self._session
+
     def append(
         self, encoded: bytes | memoryview, *, plain: int, codec: Codec, part_digest: bytes
     ) -> Place:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from drkeeper.errors import IntegrityError
-from drkeeper.repository.places import ObjectKind, Place
+from drkeeper.repository.places import DIGEST_BYTES, ID_BYTES, ObjectKind, Place
 
 ROW_BYTES: Final = 33
 MAX_PART_ROWS: Final = 65_536
@@ -77,32 +77,73 @@ class RefsPart:
     place: Place
 
 
+class SlotRow(msgspec.Struct, array_like=True, frozen=True, order=True, forbid_unknown_fields=True):
+    """Which key slots of an older session are the genuine ones.
+
+    The journal forgets a session when its commits have expired, and later snapshots may still need
+    what it stored; so they carry this themselves.
+
+    Attributes:
+        session: Its id.
+        keyring: Version its key slots were made for.
+        data: Digest of its key slot of class data.
+        meta: Of class meta.
+        refs: Of class refs.
+    """
+
+    session: bytes
+    keyring: int
+    data: bytes
+    meta: bytes
+    refs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RefsRoot:
+    """What the list of needed objects begins with.
+
+    Attributes:
+        sessions: Key slots of every session it names but that of the snapshot itself, ascending.
+        parts: The list.
+    """
+
+    sessions: tuple[SlotRow, ...]
+    parts: tuple[RefsPart, ...]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[tuple[bytes, int, list[bytes | int]]])
+_decoder = msgspec.msgpack.Decoder(tuple[list[SlotRow], list[tuple[bytes, int, list[bytes | int]]]])
 
 
-def encode_root(parts: Iterable[RefsPart]) -> bytes:
+def encode_root(root: RefsRoot) -> bytes:
     """Return the bytes of a refs root."""
-    return _encoder.encode([(part.first_row, part.rows, part.place.to_list()) for part in parts])
+    parts = [(part.first_row, part.rows, part.place.to_list()) for part in root.parts]
+    return _encoder.encode((root.sessions, parts))
 
 
-def decode_root(data: bytes) -> list[RefsPart]:
+def decode_root(data: bytes) -> RefsRoot:
     """Read a refs root.
 
     Raises:
         IntegrityError: It is malformed or not in order.
     """
     try:
-        rows = _decoder.decode(data)
+        sessions, rows = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise IntegrityError(f"refs root is malformed: {error}") from None
-    parts = [RefsPart(first, count, Place.from_list(place)) for first, count, place in rows]
+    parts = tuple(RefsPart(first, count, Place.from_list(place)) for first, count, place in rows)
     for part in parts:
         if len(part.first_row) != ROW_BYTES or not 1 <= part.rows <= MAX_PART_ROWS:
             raise IntegrityError("refs root is malformed: part out of bounds")
     if any(first.first_row >= second.first_row for first, second in pairwise(parts)):
         raise IntegrityError("refs root is malformed: parts out of order")
-    return parts
+    if any(first.session >= second.session for first, second in pairwise(sessions)):
+        raise IntegrityError("refs root is malformed: sessions out of order")
+    for row in sessions:
+        lengths = [len(row.session), len(row.data), len(row.meta), len(row.refs)]
+        if lengths != [ID_BYTES, *[DIGEST_BYTES] * 3] or row.keyring < 1:
+            raise IntegrityError("refs root is malformed: session out of bounds")
+    return RefsRoot(tuple(sessions), parts)
 
 
 def encode_part(rows: list[bytes]) -> bytes:

@@ -27,7 +27,7 @@ def test_no_history_loses_data(bounds, states):
     "bounds",
     [
         pytest.param(Bounds(), id="everything-twice"),
-        pytest.param(Bounds(opens=3, condemns=2, crashes=0, losses=0), id="three-sessions"),
+        pytest.param(Bounds(opens=3, condemns=1, crashes=0, losses=0), id="three-sessions"),
     ],
 )
 def test_no_long_history_loses_data(bounds):

@@ -8,7 +8,9 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,11 +134,16 @@ def table(rows: list[dict[str, object]]) -> Iterator[str]:
 
 @contextmanager
 def s3_server(work: Path) -> Iterator[Bucket | None]:
-    """Run a real S3 server on loopback, or yield ``None`` when none is installed."""
-    from tests.services.rgw import bench_bucket  # noqa: PLC0415 - needs the test group
+    """Run the tests' Ceph RGW on loopback, or yield ``None`` when it is not installed."""
+    if not all(shutil.which(program) for program in ("radosgw", "ceph-mon", "ceph-osd")):
+        yield None
+        return
+    sys.path.insert(0, "tests")
+    from services.rgw import shared  # noqa: PLC0415 - lives with the tests
 
-    with bench_bucket(work) as found:
-        yield Bucket(*found) if found else None
+    data.remove(work)
+    with shared(work) as server:
+        yield Bucket(server.endpoint, "", server.access_key, server.secret_key)
 
 
 def run_folder(args: argparse.Namespace, restic: str | None, results: Results) -> None:

@@ -64,7 +64,9 @@ def file(path: bytes, content: bytes = b"", **more) -> tuple[Entry, bytes]:
     """Return a file and its content; ``more`` overrides fields of the entry."""
     segments = more["extra"].segments if "extra" in more else None
     size = len(content) if segments is None else more.pop("size")
-    return node(path, FileType.FILE, size=more.pop("size", size), digest=digest(content), **more), content
+    return node(
+        path, FileType.FILE, size=more.pop("size", size), digest=digest(content), **more
+    ), content
 
 
 def node(path: bytes, file_type: FileType = FileType.DIRECTORY, **more) -> Entry:
@@ -86,6 +88,37 @@ def node(path: bytes, file_type: FileType = FileType.DIRECTORY, **more) -> Entry
 def link(path: bytes, target: bytes, **more) -> Entry:
     """Return a symbolic link."""
     return node(path, FileType.SYMLINK, mode=0o777, extra=Extra(target=target), **more)
+
+
+class _Joined:
+    """Joins small contents to chunks, and cuts large ones."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self._chunk_bytes = chunk_bytes
+        self._chunks: list[bytes] = []
+        self._small = b""
+
+    def add(self, content: bytes) -> tuple[int, ...]:
+        """Take the next content; return its extents."""
+        if len(self._small) + len(content) > self._chunk_bytes:
+            self.end()
+        if len(content) <= self._chunk_bytes:
+            at = len(self._small)
+            self._small += content
+            return (len(self._chunks), at, len(content)) if content else ()
+        extents: list[int] = []
+        for at in range(0, len(content), self._chunk_bytes):
+            part = content[at : at + self._chunk_bytes]
+            extents += (len(self._chunks), 0, len(part))
+            self._chunks.append(part)
+        return tuple(extents)
+
+    def end(self) -> list[bytes]:
+        """Close the chunk that is being filled; return all."""
+        if self._small:
+            self._chunks.append(self._small)
+        self._small = b""
+        return self._chunks
 
 
 class Crafter:
@@ -130,46 +163,15 @@ class Crafter:
 
     def piece(self, items: Sequence[Entry | tuple[Entry, bytes]], **tables) -> Piece:
         """Pack the contents and return the piece that names them."""
-        contents = [item[1] for item in items if isinstance(item, tuple)]
-        chunks: list[bytes] = []
-        small = b""
-        layout: list[list[tuple[int, int, int]]] = []
-        for content in contents:
-            if len(small) + len(content) > self.chunk_bytes and small:
-                chunks.append(small)
-                small = b""
-            extents = []
-            if len(content) > self.chunk_bytes:
-                for at in range(0, len(content), self.chunk_bytes):
-                    part = content[at : at + self.chunk_bytes]
-                    chunks.append(part)
-                    extents.append((len(chunks) - 1, 0, len(part)))
-            elif content:
-                # The chunk of small files has the number that it will get when it is full.
-                extents.append((-1 - len(layout), len(small), len(content)))
-                small += content
-            layout.append(extents)
-            if small:
-                pending = len(chunks)
-                layout[-1] = [
-                    (pending if number < 0 else number, start, length)
-                    for number, start, length in extents
-                ]
-                if len(content) > self.chunk_bytes:
-                    raise AssertionError("give large files before or after small ones")
-        if small:
-            chunks.append(small)
-        refs = self.pack(chunks) if chunks else []
-        entries = []
-        at = 0
-        for item in items:
-            if isinstance(item, tuple):
-                flat = tuple(number for extent in layout[at] for number in extent)
-                entries.append(msgspec.structs.replace(item[0], extents=flat))
-                at += 1
-            else:
-                entries.append(item)
-        return self.tables(entries, refs, **tables)
+        joined = _Joined(self.chunk_bytes)
+        entries = [
+            msgspec.structs.replace(item[0], extents=joined.add(item[1]))
+            if isinstance(item, tuple)
+            else item
+            for item in items
+        ]
+        chunks = joined.end()
+        return self.tables(entries, self.pack(chunks) if chunks else [], **tables)
 
     def tables(
         self, entries: Sequence[Entry], refs: Sequence[ChunkRef], *, users=None, groups=None
@@ -189,7 +191,9 @@ class Crafter:
         ]
         return Piece(users or {}, groups or {}, packs, rows, list(entries))
 
-    def snapshot(self, *made: Piece | bytes, firsts: Sequence[bytes] = (), **root) -> SnapshotReader:
+    def snapshot(
+        self, *made: Piece | bytes, firsts: Sequence[bytes] = (), **root
+    ) -> SnapshotReader:
         """Store pieces (or any bytes as pieces) and a root; return a reader of them."""
         parts: list[bytes] = [
             each if isinstance(each, bytes) else pieces.encode(each) for each in made

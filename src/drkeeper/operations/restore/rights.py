@@ -57,9 +57,9 @@ class Rights:
 
 def _has_capability(bit: int) -> bool:
     try:
-        with open("/proc/self/status", encoding="ascii") as status:
+        with open("/proc/self/status", "rb") as status:
             for line in status:
-                if line.startswith("CapEff:"):
+                if line.startswith(b"CapEff:"):
                     return bool(int(line.split()[1], 16) >> bit & 1)
     except OSError:
         pass

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from drkeeper.errors import TargetError
 from drkeeper.model.entry import Entry
-from drkeeper.operations.restore.layout import Layout
+from drkeeper.operations.restore.layout import Layout, has_content
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.target import Target
 
@@ -44,6 +44,8 @@ class Space:
             if group in self._linked:
                 return 0
             self._linked.add(group)
+        if not has_content(entry):
+            return 0
         data_bytes = entry.size if entry.extra.segments is None else Layout(entry).data_bytes
         room = -(-data_bytes // _BLOCK) * _BLOCK
         present = self._present(entry.path)

@@ -29,6 +29,13 @@ _RULES = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESO
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """For one component: never through a link, never anything but a directory."""
 
+_LONGEST = 4000
+"""The kernel takes paths shorter than 4096 bytes; trees can be deeper than that.
+
+Source:
+    PATH_MAX, include/uapi/linux/limits.h.
+"""
+
 TEMPORARY = b".drkeeper-"
 """How every unfinished name starts; a run number of 8 and a counter of 8 hex digits follow."""
 
@@ -149,9 +156,14 @@ class Target:
                 created = True
             except FileExistsError:
                 pass
-            flags = OPEN_DIRECTORY if created else OPEN_DIRECTORY & ~os.O_NOFOLLOW
-            root = os.open(path, flags)
+            # Not through a link either: whoever can put one there chooses where we write.
+            root = os.open(path, OPEN_DIRECTORY)
         except OSError as error:
+            if os.path.islink(path):
+                raise TargetError(
+                    f"{printable(path)} is a symbolic link",
+                    hint="Name the directory that it points to.",
+                ) from error
             raise TargetError(
                 f"cannot use {printable(path)} as a target: {error.strerror}",
                 hint="Choose a directory that you may write to with --to.",
@@ -175,6 +187,8 @@ class Target:
         Raises:
             OSError: It is not there, or the way to it is not made of directories only.
         """
+        if len(path) > _LONGEST:
+            return resolve_by_component(self.root, path, flags)
         return self._resolve(self.root, path, flags)
 
     def open_file(self, path: bytes) -> int | None:

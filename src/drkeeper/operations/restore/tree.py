@@ -36,6 +36,10 @@ from drkeeper.repository.fetch import Batch
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BROKEN = frozenset({errno.EIO, errno.EROFS, errno.ENODEV, errno.EMFILE, errno.ENFILE})
 _WRITABLE = stat.S_IWUSR | stat.S_IXUSR
+_LEFT_OUT = frozenset({FileType.SOCKET, FileType.CHARACTER, FileType.BLOCK})
+_MAX_DEPTH = 500
+"""Each level holds a descriptor, and a process commonly has 1024."""
+
 _WAITING_LINKS = 10_000
 """Symbolic links wait for the end of their directory, but not more than these."""
 
@@ -184,7 +188,9 @@ class Tree:
             self._content(frame, name, unit, batch)
 
     def _clear(self, frame: Frame, held: Directory, name: bytes) -> None:
-        """Remove a directory that is where the snapshot has something else."""
+        """Remove a directory that is where the snapshot has something else, if that was asked."""
+        if not self._deletes or frame.names is None:
+            return
         found = lookup(held.fd, name)
         if found is not None and stat.S_ISDIR(found.st_mode):
             point("operations.restore.clear")
@@ -196,21 +202,17 @@ class Tree:
         if held is None:
             self._tally.skipped += 1
             return
-        if self._deletes and frame.names is not None:
-            self._clear(frame, held, name)
+        self._clear(frame, held, name)
         if unit.kind == Kind.SKIP:
             self._skip(held, name, entry)
         elif unit.kind == Kind.LINK:
             self._link(frame, held, name, entry)
         elif unit.kind == Kind.KEPT:
             self._kept(held, name, unit)
+        elif unit.kind == Kind.PART:
+            self._part(unit, batch, self._begin_large(frame, held, name, unit))
         elif entry.type == FileType.FILE:
-            if unit.kind == Kind.PART:
-                self._begin_large(frame, held, name, unit)
-                if self._large is not None:
-                    self._part(unit, batch, self._large)
-            else:
-                self._small(frame, held, unit, batch)
+            self._small(frame, held, unit, batch)
         elif entry.type == FileType.SYMLINK:
             frame.links.append(unit)
             if len(frame.links) >= _WAITING_LINKS:
@@ -233,7 +235,11 @@ class Tree:
         for component in path[len(frame.path) :].lstrip(b"/").split(b"/"):
             below = frame.path + b"/" + component if frame.path else component
             frame = self._enter(frame, component, None, below)
+            if frame.held is None:  # nothing below can be entered either, however deep it is
+                frame.path = path
             self._stack.append(frame)
+            if frame.held is None:
+                break
         return frame
 
     def _enter(
@@ -243,6 +249,9 @@ class Tree:
         frame = Frame(path, None, unit)
         if above.held is None:
             self._tally.skipped += 1
+            return frame
+        if len(self._stack) > _MAX_DEPTH:
+            self._tally.add(Severity.FAILED, "deep", path, f"below {_MAX_DEPTH} directories")
             return frame
         try:
             self._open_directory(above, above.held.fd, name, frame)
@@ -406,13 +415,17 @@ class Tree:
         made.finish()
         self._restored(held, name, unit, length)
 
-    def _begin_large(self, frame: Frame, held: Directory, name: bytes, unit: Unit) -> None:
-        self._large = nodes.LargeFile(held, unit.entry, self._names, self._pool)
-        self._large.fresh = frame.plain
-        if unit.kind == Kind.PART and not frame.made:
+    def _begin_large(
+        self, frame: Frame, held: Directory, name: bytes, unit: Unit
+    ) -> nodes.LargeFile:
+        large = nodes.LargeFile(held, unit.entry, self._names, self._pool)
+        large.fresh = frame.plain
+        if not frame.made:
             with suppress(OSError):
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                self._large.source = os.open(name, flags, dir_fd=held.fd)
+                large.source = os.open(name, flags, dir_fd=held.fd)
+        self._large = large
+        return large
 
     def _part(self, unit: Unit, batch: Batch, large: nodes.LargeFile) -> None:
         try:
@@ -564,6 +577,9 @@ class Tree:
             for each in self._stack:
                 self._flush_links(each)
             known = self._linked.get(group)
+        if known is None and entry.type in _LEFT_OUT:
+            self._tally.skipped += 1  # as the first of its names was
+            return
         if known is None:
             self._tally.add(
                 Severity.FAILED, "link", entry.path, "the first of its names was not restored"

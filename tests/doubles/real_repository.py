@@ -37,6 +37,8 @@ from drkeeper.sources.files import FilesSource, FilesSpec
 from drkeeper.storage.base import ObjectStore
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
+DUE = START + timedelta(days=1)
+"""When the next snapshot of lineage beta is promised."""
 OLD_NS = 1_700_000_000_123_456_789
 OPTIONS = WriterOptions(memory_bytes=160 * 1024 * 1024, workers=2, uploads=1)
 
@@ -185,11 +187,13 @@ class Maker:
 def make(store: ObjectStore, scratch: Path) -> RealRepository:
     """Fill ``store``; source trees stay in ``scratch`` as they were last."""
     maker = Maker(store, scratch)
-    alpha, beta = scratch / "alpha", scratch / "beta"
+    alpha, beta, gone = scratch / "alpha", scratch / "beta", scratch / "gone"
     _first_tree(alpha)
-    beta.mkdir()
-    (beta / "notes").write_bytes(b"of another host")
-    doomed = maker.back_up(alpha, policy="alpha")
+    for folder in (beta, gone):
+        folder.mkdir()
+        (folder / "notes").write_bytes(b"of " + os.fsencode(folder.name))
+    doomed = maker.back_up(gone, policy="gone")
+    maker.back_up(alpha, policy="alpha")
     _change(alpha)
     maker.back_up(alpha, policy="alpha")
     update_keyring(
@@ -210,7 +214,7 @@ def make(store: ObjectStore, scratch: Path) -> RealRepository:
     assert doomed is not None
     _collect(maker, doomed.n)
     (beta / "notes").write_bytes(b"changed on the other host")
-    maker.back_up(beta, policy="beta", host=maker.made.other_host)
+    maker.back_up(beta, policy="beta", host=maker.made.other_host, next_due=DUE)
     return maker.made
 
 

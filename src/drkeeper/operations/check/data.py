@@ -11,7 +11,7 @@ from drkeeper.crypto.sealing import Header, Kind, open_sealed
 from drkeeper.errors import ConfigurationError, IntegrityError, KeyNotFoundError, StorageError
 from drkeeper.faults import point
 from drkeeper.operations.check.bounded import for_each
-from drkeeper.operations.check.findings import Notes
+from drkeeper.operations.check.findings import Notes, Severity
 from drkeeper.operations.check.listing import Listing
 from drkeeper.operations.check.needs import Needs
 from drkeeper.repository.compression import decode
@@ -161,10 +161,16 @@ class DataCheck:
             self.judge.verify(name, self._read(name))
         except KeyNotFoundError:
             raise
-        except IntegrityError as error:
-            self.notes.error("altered", name, str(error), snapshots=self.judge.needs.of(name))
-        except StorageError as error:
-            self.notes.error("unreadable", name, str(error), snapshots=self.judge.needs.of(name))
+        except (IntegrityError, StorageError) as error:
+            needs = self.judge.needs
+            lost = self.judge.blind or name in needs
+            self.notes.add(
+                Severity.ERROR if lost else Severity.WARNING,
+                "altered" if isinstance(error, IntegrityError) else "unreadable",
+                name,
+                str(error),
+                snapshots=needs.of(name),
+            )
 
     def _read(self, name: str) -> bytes:
         length = self.listing.lengths[name]

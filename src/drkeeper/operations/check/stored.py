@@ -134,19 +134,28 @@ class Stored:
         """Compare key slots with the digests that their sessions signed."""
         state, witness = self.repository.journal.state, self.repository.journal.witness
         live = {*state.keyslots, *state.sessions}
-        every = live if witness is None else live.union(witness.slots)
-        expected: dict[str, tuple[str, str]] = {}
-        for session in every:
-            slots = self._slots(session)
-            if slots is None:
-                continue
-            for key_class in KeyClass:
-                name = keyslot_name(bytes.fromhex(session), slots.keyring, key_class)
-                expected[name] = session, getattr(slots.slots, key_class.value)
         needed = live.union(session.hex() for session in self.needs.sessions())
+        every = live if witness is None else live.union(witness.slots)
+        expected = {
+            name: (session, value)
+            for session in every
+            for name, value in self._expected_slots(session)
+        }
         for_each(expected, lambda name: self._key_slot(name, *expected[name], needed))
         if witness is not None:
             self._left_over(expected)
+
+    def _expected_slots(self, session: str) -> list[tuple[str, str]]:
+        """Return name and hex digest of each key slot of a session."""
+        slots = self._slots(session)
+        return [
+            (
+                keyslot_name(bytes.fromhex(session), slots.keyring, key_class),
+                getattr(slots.slots, key_class.value),
+            )
+            for key_class in KeyClass
+            if slots is not None
+        ]
 
     def _slots(self, session: str) -> SessionSlots | None:
         known = self.repository.journal.state.slots_of(session)

@@ -98,9 +98,9 @@ class Merge:
                         continue
                     self._flush()
                     self._at += 1
+                    self._begin = self._at
                     if entry.extra.flags & _CONTINUED:
                         self._pass_continued(path, kept=False)
-                    self._begin = self._at
                     if self._at == len(self._old):
                         self._next_piece()
                     self._capture(candidate, was_there=entry.type == _FILE)

@@ -6,10 +6,12 @@ own, so that a slow store holds up the rest only when every pack buffer is waiti
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Protocol
+
+import msgspec
 
 from drkeeper.crypto.digests import digest, keyed
 from drkeeper.crypto.sealing import Header, Kind, seal_into, sealed_bytes
@@ -35,26 +37,28 @@ class KnownChunks(Protocol):
         ...
 
 
-class ChunkRef:
+class ChunkRef(msgspec.Struct, gc=False, eq=False):
     """A chunk on its way into the repository; its location becomes known when it has one.
 
     Attributes:
         plain: Length of the chunk.
         same: Another reference to the same chunk, which has the location.
+        id: BLAKE3 of the chunk under the chunk key, once it has been looked at.
+        session: Session of the pack.
+        pack: Id of the pack; empty until the chunk has a place.
+        offset: Of the stored chunk in the pack's plaintext.
+        stored: Stored length.
+        codec: How it is stored.
     """
 
-    __slots__ = ("codec", "id", "offset", "pack", "plain", "same", "session", "stored")
-
-    def __init__(self, plain: int) -> None:
-        """Refer to a chunk of ``plain`` bytes that has not been looked at."""
-        self.plain = plain
-        self.same: ChunkRef | None = None
-        self.id = b""
-        self.session = b""
-        self.pack = b""
-        self.offset = 0
-        self.stored = 0
-        self.codec = 0
+    plain: int
+    same: "ChunkRef | None" = None
+    id: bytes = b""
+    session: bytes = b""
+    pack: bytes = b""
+    offset: int = 0
+    stored: int = 0
+    codec: int = 0
 
     def settle(self, at: ChunkAt) -> None:
         """Take the location of a chunk that is stored already."""
@@ -190,19 +194,18 @@ class ChunkStore:
             if opened is not None:
                 self._upload(opened)
 
-    def taken_fresh(self) -> list[ChunkRef]:
-        """Return the chunks stored since the last call and forget what was claimed.
+    def taken_fresh(self, packs: Container[bytes]) -> list[ChunkRef]:
+        """Return the chunks stored since the last call that lie in these packs; forget them.
 
-        From now on the chunks are looked up in what is known, which must have learned them.
+        From now on they are looked up in what is known, which must have learned them. Chunks in
+        other packs belong to entries that are still to be committed, and are kept. Call when no
+        chunk is on its way.
         """
         with self._lock:
-            fresh, self._fresh = self._fresh, []
-            return fresh
-
-    def forget_claims(self) -> None:
-        """Forget which chunks this session has stored; ``known`` has learned them."""
-        with self._lock:
-            self._claimed.clear()
+            taken = [ref for ref in self._fresh if ref.pack in packs]
+            self._fresh = [ref for ref in self._fresh if ref.pack not in packs]
+            self._claimed = {ref.id: ref for ref in self._fresh}
+            return taken
 
     def _store(self, ref: ChunkRef, view: memoryview, compressor: Compressor) -> None:
         ref.id = chunk_id = keyed(self._chunk_key, view)

@@ -8,6 +8,8 @@ hundred thousand small files are a few hundred chunks.
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from drkeeper.crypto.digests import Hasher, digest, hasher
 from drkeeper.repository.buffers import Buffer, BufferPool
 from drkeeper.repository.chunk_store import ChunkRef, ChunkStore
@@ -25,8 +27,10 @@ _RECENT: Final = 65_536
 Extents = tuple[tuple[ChunkRef, int, int], ...]
 
 
-class StoredContent:
+class StoredContent(msgspec.Struct, gc=False, eq=False):
     """Content that the sink has taken.
+
+    A struct that the garbage collector need not look at: there are as many as files.
 
     Attributes:
         digest: BLAKE3 of the bytes.
@@ -34,13 +38,9 @@ class StoredContent:
         extents: Chunk, offset and length of each run; ``None`` until they have been cut.
     """
 
-    __slots__ = ("digest", "extents", "plain_bytes")
-
-    def __init__(self, content_digest: bytes, plain_bytes: int) -> None:
-        """Describe content whose place is not known yet."""
-        self.digest = content_digest
-        self.plain_bytes = plain_bytes
-        self.extents: Extents | None = None
+    digest: bytes
+    plain_bytes: int
+    extents: Extents | None = None
 
 
 Lookup = Callable[[bytes, int], StoredContent | None]

@@ -206,8 +206,8 @@ class SnapshotWriter:
             new_bytes=self._chunks.new_bytes,
         )
         commit = self._committer.commit(facts, pieces, tables.packs, counts, complete=complete)
-        fresh = [ref.at() for ref in self._chunks.taken_fresh()]
+        needed = {pack for _, pack in tables.packs}
+        fresh = [ref.at() for ref in self._chunks.taken_fresh(needed)]
         parts, tables.cached = tables.cached, []
         self._committer.remember(commit, pieces, tables.packs, fresh=fresh, parts=parts)
-        self._chunks.forget_claims()
         return commit

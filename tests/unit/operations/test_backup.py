@@ -263,3 +263,21 @@ def test_the_report_says_what_was_found(machine):
         root = machine.snapshot(report.commit).root
         assert [finding.code for finding in root.findings] == ["unreadable"]
     assert set(report.phases) == {"prepare", "read", "commit"}
+
+
+def test_what_a_partial_commit_leaves_open_is_known_afterwards(machine):
+    """Chunks stored before a partial commit for files after it are remembered with the rest."""
+    for number in range(3000):
+        machine.write(f"many/{number:04d}", b"%d" % number)
+    machine.write("zz/large", noise(3_000_000))
+
+    def hurry(_progress: Progress) -> None:
+        machine.clock.advance(timedelta(seconds=1))
+
+    back_up(machine.request(partial_every=timedelta(seconds=1)), hurry)
+    assert len(machine.repository().live_commits()) > 1
+    (machine.tree / "zz/large").rename(machine.tree / "zz/moved")
+    (machine.tree / "many").rename(machine.tree / "other")
+    report = machine.back_up()
+    assert report.new_bytes == 0
+    machine.assert_snapshot_is_tree(report.commit)

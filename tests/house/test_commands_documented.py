@@ -24,6 +24,10 @@ def commands(command=drkeeper, path=()):
         yield path, command
 
 
+ALL = list(commands())
+NAMES = [" ".join(path) for path, _ in ALL]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_says_what_the_command_says(name):
     """``drkeeper --help`` shows the first line of the command's own help, without importing it."""
@@ -31,7 +35,7 @@ def test_the_table_says_what_the_command_says(name):
     assert inspect.cleandoc(command.help).splitlines()[0] == COMMANDS[name].help
 
 
-@pytest.mark.parametrize(("path", "command"), commands(), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("path", "command"), ALL, ids=NAMES)
 def test_every_command_and_option_is_in_the_manual(path, command):
     """docs/commands.md has a heading for the command and names each of its options below it."""
     text = (DOCS / "commands.md").read_text()
@@ -45,7 +49,7 @@ def test_every_command_and_option_is_in_the_manual(path, command):
                 assert f"`{option}" in section or f"`{option}" in shared, option
 
 
-@pytest.mark.parametrize(("path", "command"), commands(), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("path", "command"), ALL, ids=NAMES)
 def test_every_option_has_help_and_a_variable(path, command):
     """An option without help, or one that the environment cannot set, is half an option."""
     for parameter in command.params:

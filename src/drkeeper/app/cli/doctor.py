@@ -14,9 +14,9 @@ WARNED = 3
 @make_command()
 @click.option("--probe/--no-probe", default=True, help="Also ask each store what it can do.")
 def command(*, probe: bool) -> int:
-    """Examine this installation, line by line: ok, warn or fail, with a hint.
+    """Examine this installation, line by line.
 
-    Ends with 1 when a line fails and with 3 when one warns. The probe writes a few small objects
+    Each line says ok, warn or fail, and what to do. Ends with 1 when a line fails and with 3 when one warns. The probe writes a few small objects
     below probe/ in each store and removes them again.
     """
     called = this_invocation()

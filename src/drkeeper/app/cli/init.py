@@ -50,8 +50,8 @@ def command(store: str, name: str, *, dry_run: bool, **options: Any) -> None:  #
     )
     settings = replace(settings_of(reach, store), name=name, keys=called.locations.keys / name)
     plan = _Plan(called, settings, options["policy"], options["protect"])
+    kit_file = None if dry_run else _kit_file(called, options["kit_file"])
     plan.check()
-    kit_file = _kit_file(called, options["kit_file"])
     if dry_run:
         plan.tell()
         return

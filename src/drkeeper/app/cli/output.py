@@ -20,6 +20,24 @@ class ClosedPipeError(Exception):
     """Whoever read standard output has gone."""
 
 
+_USUAL_HINTS = {
+    1: "Run the command again with --debug and report what it prints.",
+    10: "Correct the address, or run drkeeper init.",
+    11: "Run the command again later.",
+    12: "Give the key that opens this with --identity FILE.",
+    13: "Correct the configuration, then run drkeeper policy check.",
+    15: "Keep the target for analysis, and restore to another one.",
+    16: "List what there is with drkeeper snapshots.",
+    17: "Look whether the store works, then run the command again.",
+    18: "Look at the source, then run the command again.",
+    20: "Run drkeeper check to see what else is damaged.",
+    21: "Free some space, then run the command again.",
+    22: "Choose another target with --to.",
+    23: "Run drkeeper ledger verify.",
+}
+"""What to do when an error itself does not know better; by exit code."""
+
+
 @dataclass(slots=True)
 class Output:
     """What one command says.
@@ -99,7 +117,7 @@ class Output:
             str(error),
             code=error.exit_code,
             kind=type(error).__name__,
-            hint=error.hint,
+            hint=error.hint or _USUAL_HINTS.get(error.exit_code),
             **fields,
         )
 

@@ -145,8 +145,9 @@ def _protected(block: str, passphrase: Callable[[], str] | None) -> list[KeyFile
             "the keys are protected by a passphrase",
             hint="Set DRKEEPER_PASSPHRASE_FILE, or run this on a terminal.",
         )
+    given = passphrase()
     try:
-        text = decrypt_with_passphrase(block.encode(), passphrase()).decode()
+        text = decrypt_with_passphrase(block.encode(), given).decode()
     except KeyNotFoundError as error:
         raise KeyNotFoundError(
             "the passphrase of the identity file is wrong", hint="Try its passphrase again."

@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """List and restore a drkeeper repository, written from docs/format.md alone.
 
-    decode_repository.py STORE --identity FILE [--admin HEX] list
-    decode_repository.py STORE --identity FILE [--admin HEX] entries N
-    decode_repository.py STORE --identity FILE [--admin HEX] restore N TARGET
+    decode_repository.py STORE --identity FILE [--admin HEX] list | entries N | restore N TARGET
 
-STORE is a folder (copy a bucket into one first), FILE holds lines ``AGE-SECRET-KEY-PQ-1...``, N is the
-number of a commit as ``list`` prints it. Needs cryptography, blake3, msgspec and zstd. Section
-numbers refer to docs/format.md. No hardened restore: names are checked, races are not.
+STORE is a folder (copy a bucket into one first), FILE holds lines ``AGE-SECRET-KEY-PQ-1...``, N is a
+commit as ``list`` prints it. Numbers refer to docs/format.md. Names are checked, races are not.
 """
 
 import argparse
@@ -39,16 +36,23 @@ else:
 
 PACK, META, REFS = 1, 2, 3
 KINDS = {PACK: ("packs", "data", 20), META: ("meta", "meta", 16), REFS: ("refs", "refs", 14)}
-MAY = {  # 3.1; the admin may sign what a janitor may
-    op: set(roles.split())
-    for roles, ops in (
-        ("admin", "create keyring"),
-        ("host", "open commit mark"),
-        ("janitor admin", "expire release condemn swept"),
-        ("host janitor admin", "abort hold checkpoint"),
-    )
-    for op in ops.split()
+TIMES = "consistent_at finished_at next_due"
+NAMED = "consistency root refs inventory counts"
+OPS = {  # 3.1 and 3.3: who may sign it, and the members of its body
+    "create": ("admin", "keyring"),
+    "keyring": ("admin", "keyring"),
+    "open": ("host", "session lineage host keyring keyslots resumes"),
+    "commit": ("host", f"session lineage host seq previous complete {TIMES} {NAMED}"),
+    "abort": ("host janitor admin", "session reason"),
+    "expire": ("janitor admin", "commits reason"),
+    "hold": ("host janitor admin", "commit until"),
+    "release": ("janitor admin", "commit"),
+    "condemn": ("janitor admin", "objects"),
+    "swept": ("janitor admin", "condemn"),
+    "mark": ("host", "lineage epoch seq digest"),
+    "checkpoint": ("host janitor admin", "state"),
 }
+MAX_ENTRY = 16 << 20
 MAX_PART = 64 << 20
 MAX_CHUNK = 4 << 20
 NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
@@ -63,38 +67,19 @@ def need(condition, message):
         raise Wrong(message)
 
 
-def bech32_decode(text):
-    """Return (prefix, bytes) of a Bech32 string without length limit (BIP 173)."""
-    need(text == text.upper() or text == text.lower(), "mixed case in a Bech32 string")
-    text = text.lower()
-    prefix, _, data = text.rpartition("1")
-    alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-    need(prefix and all(c in alphabet for c in data), "not a Bech32 string")
-    values = [alphabet.index(c) for c in data]
+def identity_from_text(text):
+    """Return the private key of one ``AGE-SECRET-KEY-PQ-1...`` line: Bech32 (BIP 173), any length."""
+    prefix, _, data = text.lower().rpartition("1")
+    need(prefix == "age-secret-key-pq-", "not a post-quantum age identity")
+    values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(c) for c in data]
     check = 1
-    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + values
-    for value in expanded:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
+    for value in [*(ord(c) >> 5 for c in prefix), 0, *(ord(c) & 31 for c in prefix), *values]:
+        check, top = (check & 0x1FFFFFF) << 5 ^ value, check >> 25
         for i, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
             check ^= generator if (top >> i) & 1 else 0
-    need(check == 1, "wrong Bech32 checksum")
-    bits = number = 0
-    out = bytearray()
-    for value in values[:-6]:
-        number, bits = (number << 5 | value) & 0xFFF, bits + 5
-        if bits >= 8:
-            bits -= 8
-            out.append(number >> bits & 255)
-    need(bits < 5 and number & ((1 << bits) - 1) == 0, "wrong Bech32 padding")
-    return prefix, bytes(out)
-
-
-def identity_from_text(text):
-    """Return the private key of one ``AGE-SECRET-KEY-PQ-1...`` line."""
-    prefix, seed = bech32_decode(text)
-    need(prefix == "age-secret-key-pq-" and len(seed) == 32, "not a post-quantum age identity")
-    expanded = hashlib.shake_256(seed).digest(96)
+    need(check == 1 and len(values) == 58, "wrong Bech32 checksum or length")
+    number = int("".join(f"{value:05b}" for value in values[:-6]), 2)  # 256 bits and 4 of padding
+    expanded = hashlib.shake_256((number >> 4).to_bytes(32, "big")).digest(96)
     return MLKEM768X25519PrivateKey(
         MLKEM768PrivateKey.from_seed_bytes(expanded[:64]),
         X25519PrivateKey.from_private_bytes(expanded[64:]),
@@ -103,10 +88,6 @@ def identity_from_text(text):
 
 def unbase64(text):
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-
-
-def hkdf256(key, salt, info):
-    return HKDF(hashes.SHA256(), 32, salt or None, info).derive(key)
 
 
 def age_open(data, identities):
@@ -134,25 +115,27 @@ def age_open(data, identities):
                 key = suite.decrypt(sealed, identity, b"age-encryption.org/mlkem768x25519")
             except (InvalidTag, ValueError):
                 continue
-            expected = hmac.digest(hkdf256(key, b"", b"header"), header, "sha256")
-            need(hmac.compare_digest(mac, expected), "age header was altered")
-            return age_payload(key, data[at:])
+            mac_key = HKDF(hashes.SHA256(), 32, None, b"header").derive(key)
+            good = hmac.compare_digest(mac, hmac.digest(mac_key, header, "sha256"))
+            need(good, "age header was altered")
+            salt, data = data[at : at + 16], data[at + 16 :]
+            cipher = ChaCha20Poly1305(HKDF(hashes.SHA256(), 32, salt, b"payload").derive(key))
+            need(len(data) <= 65536 + 16, "a key slot is one block")
+            return cipher.decrypt(bytes(11) + b"\1", data, None)
     return None
 
 
-def age_payload(file_key, data):
-    cipher = ChaCha20Poly1305(hkdf256(file_key, data[:16], b"payload"))
-    size, out = 65536 + 16, []
-    blocks = [data[i : i + size] for i in range(16, len(data), size)]
-    for i, block in enumerate(blocks):
-        nonce = i.to_bytes(11, "big") + bytes([i == len(blocks) - 1])
-        out.append(cipher.decrypt(nonce, block, None))
-    return b"".join(out)
+def parse_json(data):
+    """3: JSON that every parser reads alike."""
 
+    def pairs(found):
+        need(len({name for name, _ in found}) == len(found), "a JSON name occurs twice")
+        return dict(found)
 
-def no_duplicates(pairs):
-    need(len({k for k, _ in pairs}) == len(pairs), "a JSON name occurs twice")
-    return dict(pairs)
+    def refuse(text):
+        raise Wrong(f"{text} is no integer")
+
+    return json.loads(data, object_pairs_hook=pairs, parse_float=refuse, parse_constant=refuse)
 
 
 def verifies(key, raw):
@@ -165,15 +148,16 @@ def verifies(key, raw):
 
 
 class Journal:
-    """Every valid entry, replayed in order; what the rest of the reader needs of it."""
+    """Every valid entry, replayed in order; ``state`` has the form of a checkpoint (3.4)."""
 
     def __init__(self, store, repository, admin):
-        self.store, self.repository = store, repository
-        self.admins, self.keyring, self.sessions, self.commits = {admin} - {None}, None, {}, {}
-        self.lineages, self.condemned, self.void = {}, set(), []
-        numbers = sorted(int(p.name) for p in (store / "journal").iterdir())
+        self.repository, self.admins = repository, {admin} - {None}
+        self.opened, self.bodies, self.void, self.prev = {}, {}, [], "0" * 64
+        self.state = {"keyring": None, "keyrings": [], "commits": [], "condemned": []}
+        self.state |= {k: {} for k in ("sessions", "lineages", "keyslots", "holds", "marks")}
+        names = [p.name for p in (store / "journal").iterdir()]
+        numbers = sorted(int(name) for name in names if len(name) == 16 and name.isdecimal())
         need(numbers == list(range(1, len(numbers) + 1)), "the journal has a hole")
-        self.prev = "0" * 64
         for n in numbers:
             raw = (store / "journal" / f"{n:016d}").read_bytes()
             try:
@@ -184,75 +168,103 @@ class Journal:
             else:
                 self.prev = blake3(raw).hexdigest()
 
-    def roles(self, key):
-        if key in self.keyring["admins"]:
-            return {"admin"}, None
-        for signer in self.keyring["signers"]:
-            if signer["key"] == key:
-                return set(signer["roles"]), signer["host"]
-        return set(), None
+    def commits(self):
+        return {n: self.bodies[n] for n, _, _ in self.state["commits"]}
+
+    def roles(self, key, keyring):
+        found = {s["key"]: (set(s["roles"]), s["host"]) for s in keyring["signers"]}
+        return ({"admin"}, None) if key in keyring["admins"] else found.get(key, (set(), None))
 
     def step(self, n, raw):
-        """Check one entry as section 3 says and take it in, or raise."""
-        keys = self.admins if n == 1 and self.admins else None
-        if n > 1:
-            keys = {*self.keyring["admins"], *(s["key"] for s in self.keyring["signers"])}
-        if keys is None:  # no admin key was given: believe the first entry, and say so
+        """Check one entry as section 3 says and take it in, or raise and change nothing."""
+        need(64 < len(raw) <= 64 + MAX_ENTRY, "no entry has this length")
+        keyring = self.state["keyring"]
+        if keyring:
+            keys = {*keyring["admins"], *(s["key"] for s in keyring["signers"])}
+        elif self.admins:
+            keys = self.admins
+        else:  # no admin key was given: believe the first entry, and say so
             keys = {json.loads(raw[64:])["signer"]}
             print(f"admin key (compare with the recovery kit): {', '.join(keys)}", file=sys.stderr)
         signer = next((k for k in keys if verifies(k, raw)), None)
         need(signer is not None, "signature does not verify")
-        entry = json.loads(raw[64:], object_pairs_hook=no_duplicates)
-        said = [entry[k] for k in ("signer", "format", "repository", "n", "prev")]
-        need(said == [signer, 1, self.repository, n, self.prev], "does not belong here")
-        if n == 1:
-            need(entry["op"] == "create", "the first entry is no create")
-            need(signer in entry["body"]["keyring"]["admins"], "created by no admin")
-            self.keyring = entry["body"]["keyring"]
-            return
-        roles, host = self.roles(signer)
-        need(roles & MAY[entry["op"]], f"role may not {entry['op']}")
-        handler = getattr(self, "on_" + entry["op"], None)
-        if handler:
-            handler(n, entry["body"], host)
+        entry = parse_json(raw[64:])
+        op, body, at = (entry.pop(k) for k in ("op", "body", "at"))
+        said = {"signer": signer, "format": 1, "repository": self.repository, "n": n}
+        need(entry == {**said, "prev": self.prev}, "does not belong here")
+        may, members = OPS[op]
+        need((n == 1) == (op == "create"), "only entry 1 creates")
+        need(body.keys() == set(members.split()), "its body has other members")
+        roles, host = self.roles(signer, keyring or body["keyring"])
+        need(roles & set(may.split()), f"role may not {op}")
+        self.apply(op, body, n, blake3(raw).hexdigest(), at, host)
 
-    def on_keyring(self, _n, body, _host):
-        new = body["keyring"]
-        need(new["version"] == self.keyring["version"] + 1, "keyring version")
-        need(all(new[k] >= self.keyring[k] for k in ("format", "suite")), "keyring goes back")
-        self.keyring = new
-
-    def on_open(self, _n, body, host):
-        need(body["host"] == host and body["session"] not in self.sessions, "session")
-        need(body["keyring"] == self.keyring["version"], "keyring version")
-        lineage = self.lineages.setdefault(body["lineage"], {"host": host, "seq": 0, "last": 0})
-        need(lineage["host"] == host, "lineage of another host")
-        self.sessions[body["session"]] = {**body, "open": True}
-
-    def on_commit(self, n, body, host):
-        session = self.sessions.get(body["session"])
-        need(session and session["open"], "session is not open")
-        need(session["host"] == body["host"] == host, "session of another host")
-        need(session["lineage"] == body["lineage"], "session of another lineage")
-        lineage = self.lineages[body["lineage"]]
-        need(body["seq"] == lineage["seq"] + 1 and body["previous"] == lineage["last"], "sequence")
-        for place, kind in ((body["root"], "meta"), (body["refs"], "refs")):
-            need(f"{kind}/{place['id']}" not in self.condemned, "needs a condemned object")
-        lineage.update(seq=body["seq"], last=n)
-        session["open"] = not body["complete"]
-        self.commits[n] = body
-
-    def on_abort(self, _n, body, _host):
-        need(self.sessions[body["session"]]["open"], "session is not open")
-        self.sessions[body["session"]]["open"] = False
-
-    def on_expire(self, _n, body, _host):
-        need(all(c in self.commits for c in body["commits"]), "expires what is not live")
-        for commit in body["commits"]:
-            del self.commits[commit]
-
-    def on_condemn(self, _n, body, _host):
-        self.condemned.update(body["objects"])
+    def apply(self, op, body, n, digest, at, host):
+        """3.2: change the state, or raise and change nothing."""
+        state, lineages, holds = self.state, self.state["lineages"], self.state["holds"]
+        live, open_now = {c for c, _, _ in state["commits"]}, state["sessions"]
+        match op:
+            case "create" | "keyring":
+                old, new = (
+                    state["keyring"] or {"version": 0, "format": 1, "suite": 1},
+                    body["keyring"],
+                )
+                need(new["version"] == old["version"] + 1, "keyring version")
+                need((new["format"], new["suite"]) == (1, 1), "needs a newer reader")
+                state["keyring"] = new
+                state["keyrings"].append([n, digest])
+            case "open":
+                fresh = {"host": host, "seq": 0, "last": 0, "next_due": None}
+                lineage = lineages.get(body["lineage"], fresh)
+                need(lineage["host"] == body["host"] == host, "lineage of another host")
+                need(body["session"] not in {*open_now, *state["keyslots"]}, "session not new")
+                need(body["keyring"] == state["keyring"]["version"], "keyring version")
+                facts = {k: v for k, v in body.items() if k != "session"}
+                lineages[body["lineage"]] = lineage
+                open_now[body["session"]] = self.opened[body["session"]] = {**facts, "n": n}
+            case "commit":
+                session, last = open_now[body["session"]], lineages[body["lineage"]]
+                need(session["host"] == body["host"] == host, "session of another host")
+                need(session["lineage"] == body["lineage"], "session of another lineage")
+                need([body["seq"] - 1, body["previous"]] == [last["seq"], last["last"]], "sequence")
+                condemned = {name for _, names in state["condemned"] for name in names}
+                needs = {f"meta/{body['root']['id']}", f"refs/{body['refs']['id']}"}
+                need(not needs & condemned, "needs a condemned object")
+                last.update(seq=body["seq"], last=n, next_due=body["next_due"])
+                state["commits"].append([n, digest, body["session"]])
+                self.bodies[n], slots = body, session["keyslots"]
+                state["keyslots"][body["session"]] = {"keyring": session["keyring"], "slots": slots}
+                if body["complete"]:
+                    del open_now[body["session"]]
+            case "abort":
+                del open_now[body["session"]]
+            case "expire":
+                gone = set(body["commits"])
+                ends = [holds.get(str(c), "") for c in gone]
+                need(gone <= live, "names no live commit")
+                need(None not in ends and all(end <= at for end in ends), "expires what is held")
+                state["commits"] = [c for c in state["commits"] if c[0] not in gone]
+                state["holds"] = {c: end for c, end in holds.items() if int(c) not in gone}
+                named = {session for _, _, session in state["commits"]}
+                state["keyslots"] = {s: v for s, v in state["keyslots"].items() if s in named}
+            case "hold" | "release":
+                need(body["commit"] in live, "names no live commit")
+                before = holds.pop(str(body["commit"]), "")
+                if op == "hold":
+                    ends = [before, body["until"]]
+                    holds[str(body["commit"])] = None if None in ends else max(ends)
+            case "condemn":
+                state["condemned"].append([n, body["objects"]])
+            case "swept":
+                left = [c for c in state["condemned"] if c[0] != body["condemn"]]
+                need(left != state["condemned"], "sweeps what is not condemned")
+                need(all(s["n"] > body["condemn"] for s in open_now.values()), "session still open")
+                state["condemned"] = left
+            case "mark":
+                need(lineages[body["lineage"]]["host"] == host, "lineage of another host")
+                state["marks"][body["lineage"]] = {k: v for k, v in body.items() if k != "lineage"}
+            case "checkpoint":
+                need(body["state"] == state, "another state")
 
 
 class Reader:
@@ -265,13 +277,12 @@ class Reader:
     def key(self, session, cls):
         """2.2: the session's key for one class."""
         if (session, cls) not in self.keys:
-            opened = self.journal.sessions[session]
+            opened = self.journal.opened[session]
             name = f"keyslots/{session}/{opened['keyring']}.{cls}.age"
             data = (self.store / name).read_bytes()
             need(blake3(data).hexdigest() == opened["keyslots"][cls], f"{name} was exchanged")
             key = age_open(data, self.identities)
-            need(key is not None, f"no identity opens {name}")
-            need(len(key) == 32, f"{name} holds no key")
+            need(key and len(key) == 32, f"no identity opens {name}, or it holds no key")
             self.keys[session, cls] = key
         return self.keys[session, cls]
 
@@ -293,9 +304,8 @@ class Reader:
             need((len(raw) - 120) % size >= 16, f"{name} is truncated")
             try:
                 for i, at in enumerate(range(120, len(raw), size)):
-                    out.append(
-                        cipher.decrypt((nonce ^ i).to_bytes(12, "big"), raw[at : at + size], None)
-                    )
+                    number = (nonce ^ i).to_bytes(12, "big")
+                    out.append(cipher.decrypt(number, raw[at : at + size], None))
             except InvalidTag:
                 raise Wrong(f"{name} was altered") from None
             if len(self.objects) >= 8:
@@ -306,6 +316,7 @@ class Reader:
     def part(self, kind, place, digest):
         """3.3: the part of an object that a place names; ``digest`` is the function to check by."""
         session, name, offset, stored, plain, codec, expected = place
+        session, name = session.hex(), name.hex()
         need(plain <= MAX_PART, "part is too large")
         data = decode(self.object(kind, session, name)[offset : offset + stored], plain, codec)
         need(digest(data) == expected, f"a part of {name} has another digest")
@@ -313,34 +324,30 @@ class Reader:
 
     def root(self, commit):
         """6.2: the snapshot root, which brings the key its own digest is made with."""
-        place = place_from_json(commit["root"])
+        said = commit["root"]
+        place = [said[k] for k in ("session", "id", "offset", "stored", "plain", "codec", "digest")]
+        place = [bytes.fromhex(x) if isinstance(x, str) else x for x in place]
         data = self.part(META, place, lambda _: place[6])
         root = msgspec.msgpack.decode(data)
-        self.piece_key = blake3(
-            root["domain"], derive_key_context="drkeeper v1 2026-11 piece digest"
-        ).digest()
-        self.chunk_key = blake3(
-            root["domain"], derive_key_context="drkeeper v1 2026-11 chunk id"
-        ).digest()
+        piece_key, self.chunk_key = (
+            blake3(root["domain"], derive_key_context=f"drkeeper v1 2026-11 {use}").digest()
+            for use in ("piece digest", "chunk id")
+        )
+        self.piece_digest = lambda part: blake3(part, key=piece_key).digest()
         need(self.piece_digest(data) == place[6], "the snapshot root has another digest")
         return root
-
-    def piece_digest(self, data):
-        return blake3(data, key=self.piece_key).digest()
 
     def entries(self, commit):
         """6: every entry of a snapshot with the tables of its piece, in order, checked."""
         last = b""
         for first, count, place in self.root(commit)["pieces"]:
-            plain = self.part(META, place_from_list(place), self.piece_digest)
+            plain = self.part(META, place, self.piece_digest)
             users, groups, packs, chunks, entries = msgspec.msgpack.decode(plain, strict=False)
             need(len(entries) == count and entries[0][0] == first, "piece is not as its index says")
             for entry in entries:
                 path = entry[0]
-                parts = path.split(b"/")
-                need(
-                    b"\0" not in path and not {b"", b".", b".."} & set(parts), f"bad path {path!r}"
-                )
+                bad = b"\0" in path or {b"", b".", b".."} & set(path.split(b"/"))
+                need(not bad, f"bad path {path!r}")
                 order = path.replace(b"/", b"\0")
                 need(order >= last, f"{path!r} is out of order")
                 last = order
@@ -354,9 +361,7 @@ class Reader:
             session, name = (x.hex() for x in tables[2][pack])
             need(plain <= MAX_CHUNK, "chunk is too large")
             chunk = decode(self.object(PACK, session, name)[at : at + stored], plain, codec)
-            need(
-                blake3(chunk, key=self.chunk_key).digest() == identity, f"chunk of {name} is wrong"
-            )
+            need(blake3(chunk, key=self.chunk_key).digest() == identity, f"{name}: wrong chunk")
             need(offset + length <= plain, "extent ends outside its chunk")
             yield chunk[offset : offset + length]
 
@@ -368,17 +373,8 @@ def decode(data, plain, codec):
     return data
 
 
-def place_from_json(p):
-    digest = bytes.fromhex(p["digest"])
-    return (*(p[k] for k in ("session", "id", "offset", "stored", "plain", "codec")), digest)
-
-
-def place_from_list(p):
-    return (p[0].hex(), p[1].hex(), *p[2:])
-
-
 def cmd_list(journal, reader):
-    for n, commit in sorted(journal.commits.items()):
+    for n, commit in journal.commits().items():
         root = reader.root(commit)
         state = "complete" if commit["complete"] else "partial"
         print(n, commit["consistent_at"], state, root["policy"], commit["counts"]["entries"])
@@ -387,16 +383,17 @@ def cmd_list(journal, reader):
 
 
 def cmd_entries(reader, commit):
+    last = None
     for entry, _ in reader.entries(commit):
-        if len(entry) > 13 and entry[13].get("f", 0) & 128:
-            continue
-        print(*entry[1:7], entry[10], entry[11].hex(), ascii(entry[0]), sep="\t")
+        if entry[0] != last:  # 6: the first of continued entries counts
+            print(*entry[1:7], entry[10], entry[11].hex(), ascii(entry[0]), sep="\t")
+        last = entry[0]
 
 
 def cmd_restore(reader, commit, target):
     """Write every entry below a new folder; metadata afterwards, deepest directories first."""
     target.mkdir()
-    later, links, out = [], {}, None
+    later, links, out, linked = [], {}, None, None
     for entry, tables in reader.entries(commit):
         path, kind, mode, _uid, _gid, _m, _c, inode, device, nlink = entry[:10]
         extra = entry[13] if len(entry) > 13 else {}
@@ -405,14 +402,16 @@ def cmd_restore(reader, commit, target):
         if kind == 1:
             os.mkdir(where, 0o700)
         elif nlink > 1 and group in links and out is None:
-            os.link(links[group], where, follow_symlinks=False)
+            if where != linked:  # continued entries follow the first of a linked file, too
+                os.link(links[group], where, follow_symlinks=False)
+            linked = where
         elif kind == 0:
             out = out or Output(where, entry, extra)
             for block in reader.content(entry, tables):
                 out.write(block)
             if extra.get("f", 0) & 128:
                 continue
-            entry, extra, out = out.close()  # noqa: PLW2901 - the first of continued entries counts
+            (entry, extra), out = out.close(), None  # noqa: PLW2901 - the first entry counts
         elif kind == 2:
             os.symlink(extra["t"], where)
         elif kind == 3:
@@ -448,9 +447,8 @@ class Output:
     def close(self):
         os.truncate(self.fd, self.first[10])
         os.close(self.fd)
-        digest = self.first[11]
-        need(digest in (b"", self.hash.digest()), "a file has another digest")
-        return self.first, self.first[13] if len(self.first) > 13 else {}, None
+        need(self.first[11] in (b"", self.hash.digest()), "a file has another digest")
+        return self.first, self.first[13] if len(self.first) > 13 else {}
 
 
 def finish(where, entry, extra):
@@ -474,25 +472,27 @@ def main():
     parser.add_argument("--admin", help="admin key from the recovery kit, 64 hex digits")
     parser.add_argument("command", choices=["list", "entries", "restore"])
     parser.add_argument("n", nargs="?", type=int, default=0)
-    parser.add_argument("target", nargs="?", type=Path)
+    parser.add_argument("target", nargs="?", type=Path, default="restored")
     args = parser.parse_args()
     try:
         lines = args.identity.read_text(encoding="utf-8").split()
         keys = [identity_from_text(x) for x in lines if x.startswith("AGE-SECRET-KEY-PQ-1")]
-        need(keys, f"{args.identity} holds no AGE-SECRET-KEY-PQ-1 line")
-        hint = json.loads((args.store / "drkeeper.json").read_bytes())
+        need(keys, f"{args.identity} holds no identity")
+        hint = parse_json((args.store / "drkeeper.json").read_bytes())
+        said = hint.pop("digest")
+        rest = json.dumps(hint, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         need(hint["format"] == 1, "another format")
+        need(blake3(rest).hexdigest() == said, "drkeeper.json is damaged")
         journal = Journal(args.store, hint["repository"], args.admin)
         reader = Reader(args.store, journal, keys)
         if args.command == "list":
             return cmd_list(journal, reader)
-        commit = journal.commits.get(args.n)
+        commit = journal.commits().get(args.n)
         need(commit, f"no live commit {args.n}")
         if args.command == "entries":
             return cmd_entries(reader, commit)
-        need(args.target, "restore needs a number and a new folder")
         return cmd_restore(reader, commit, args.target)
-    except Wrong as error:
+    except (Wrong, OSError) as error:
         sys.exit(f"error: {error}")
 
 

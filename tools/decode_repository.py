@@ -492,7 +492,7 @@ def main():
         if args.command == "entries":
             return cmd_entries(reader, commit)
         return cmd_restore(reader, commit, args.target)
-    except (Wrong, OSError) as error:
+    except (Wrong, OSError, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -84,7 +84,7 @@ def _tell(called: Invocation, report: CheckReport) -> None:
             "unneeded_objects": report.unneeded_objects,
             "unneeded_bytes": report.unneeded_bytes,
             "damaged_snapshots": list(report.damaged_snapshots),
-            "findings": len(report.findings),
+            "findings": len(report.findings) + report.findings_left_out,
         }
     )
     if not report.sound:
@@ -106,4 +106,6 @@ def _fields(finding: CheckFinding) -> dict[str, object]:
         "code": finding.code,
         "thing": finding.thing,
         "message": finding.message,
+        "action": finding.action,
+        "snapshots": list(finding.snapshots),
     }

@@ -125,7 +125,7 @@ def open_for_reading(
         state: Folder of pins; ``None`` to remember nothing.
         clock: Dates and measures.
         passphrase: Opens protected key files.
-        salvage: Report damage of the journal instead of refusing.
+        salvage: Read the whole journal, and report damage instead of refusing.
         blind: Use no keys; none need to be there.
 
     Raises:
@@ -144,6 +144,7 @@ def open_for_reading(
         repository_id=expected,
         admins=tuple(dict.fromkeys([*access.admins, *told])) or _known_admins(access.settings),
         salvage=salvage,
+        full=salvage,
     )
     for key in keys:
         key.for_repository(repository.id)

@@ -87,7 +87,7 @@ def test_an_unreadable_file_is_a_warning(installed):
     ("text", "told"),
     [
         ("policy: [", "not YAML"),
-        ("policy: bad\nsource: {files: {paths: [/a]}}\nschedul: daily\n", "did you mean"),
+        ("policy: bad\nsource: {files: {paths: [/a]}}\nscheduled: daily\n", "did you mean"),
         ("policy: bad\npolicy: bad\n", "twice"),
         ("policy: &a bad\nsource: *a\n", "alias"),
         ("policy: !!python/object/apply:os.system ['touch /pwned']\n", "tags"),
@@ -118,7 +118,7 @@ def test_an_unknown_policy_gets_a_guess(installed):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["bakup"], "did you mean 'backup'"),
+        (["backups"], "did you mean 'backup'"),
         (["backup"], "there: files"),
         (["backup", "--alll"], "--all"),
         (["restore", "files", "--point-in-time", "yesterday"], "not an instant"),

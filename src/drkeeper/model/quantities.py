@@ -77,9 +77,9 @@ def parse_size(text: str) -> int:
     number, unit = match.groups()
     whole, _, fraction = number.partition(".")
     factor = _SIZE_UNITS[unit.lower()]
-    size = int(whole) * factor
+    size: int = int(whole) * factor
     if fraction:
-        size += int(fraction) * factor // 10 ** len(fraction)
+        size += int(fraction) * factor // int("1" + "0" * len(fraction))
     if size > LARGEST_SIZE:
         raise ValueError(f"{text!r} is more than any file can hold")
     return size

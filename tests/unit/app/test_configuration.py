@@ -95,8 +95,8 @@ repositories:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("exlude: 1\n", ["unknown key 'exlude'"]),
-        ("schedul: daily\n", ["unknown key 'schedul'; did you mean 'schedule'?"]),
+        ("exclude: []\n", ["unknown key 'exclude'"]),
+        ("scheduled: daily\n", ["unknown key 'scheduled'; did you mean 'schedule'?"]),
         ("schedule: dayly\n", ["'dayly' is not a schedule"]),
         ("schedule: 22:30\n", ["'22:30' is not a schedule"]),
         ("time_zone: Europe/Berlim\n", ["did you mean 'Europe/Berlin'?"]),

@@ -13,7 +13,7 @@ from drkeeper.model.quantities import format_duration, format_size
 
 PLAIN_EVERY_S = 30
 JSON_EVERY_S = 1
-_LONGEST_PATH = 40
+_SHORTEST_PATH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def show_progress(
     if output.quiet:
         return nullcontext(_nothing)
     if terminal:
-        return _bar(name)
+        return _bar(name, clock)
     return nullcontext(_Lines(output, clock, name, PLAIN_EVERY_S))
 
 
@@ -81,14 +81,15 @@ class _Lines:
         if now < self._next:
             return
         self._next = now + self._every_s
-        remaining_s = _remaining_s(step, now - self._since)
+        elapsed_s = now - self._since
         if self._output.json:
-            self._output.message("status", _fields(self._name, step, remaining_s))
+            self._output.message("status", _fields(self._name, step, elapsed_s))
         else:
-            self._output.note(_line(self._name, step, now - self._since, remaining_s))
+            self._output.note(_line(self._name, step, elapsed_s))
 
 
-def _fields(name: str, step: Step, remaining_s: float | None) -> dict[str, object]:
+def _fields(name: str, step: Step, elapsed_s: float) -> dict[str, object]:
+    remaining_s = _remaining_s(step, elapsed_s)
     return {
         "name": name,
         "phase": step.phase,
@@ -101,13 +102,8 @@ def _fields(name: str, step: Step, remaining_s: float | None) -> dict[str, objec
     }
 
 
-def _line(name: str, step: Step, elapsed_s: float, remaining_s: float | None) -> str:
-    parts = [f"{name}: {step.phase}", f"{step.files} files", format_size(step.plain_bytes)]
-    if elapsed_s > 0:
-        parts.append(f"{format_size(int(step.plain_bytes / elapsed_s))}/s")
-    if remaining_s is not None:
-        parts.append(f"{format_duration(timedelta(seconds=remaining_s))} left")
-    return ", ".join(parts)
+def _line(name: str, step: Step, elapsed_s: float) -> str:
+    return f"{name}: {step.phase}, {_facts(step, elapsed_s)}"
 
 
 def _remaining_s(step: Step, elapsed_s: float) -> float | None:
@@ -117,40 +113,54 @@ def _remaining_s(step: Step, elapsed_s: float) -> float | None:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Show]:
+def _bar(name: str, clock: Clock) -> Iterator[Show]:
     from rich.console import Console  # noqa: PLC0415 - 0.1 s, for terminals only
-    from rich.progress import (  # noqa: PLC0415 - as above
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - as above
 
-    columns = (
-        TextColumn("{task.fields[name]}", markup=False),
-        TextColumn("{task.fields[phase]:<8}", markup=False),
-        BarColumn(bar_width=24),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[files]} files", markup=False),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[path]}", markup=False),
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[facts]}", markup=False),
+        console=console,
+        transient=True,
+        refresh_per_second=5,
     )
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    begun = clock.monotonic()
     with progress:
-        task = progress.add_task("", total=None, name=name, phase="", files=0, path="")
+        task = progress.add_task(name, total=None, facts="")
 
         def show(step: Step) -> None:
-            path = safe_path(step.path) if step.path else ""
+            facts = _facts(step, clock.monotonic() - begun)
+            room = console.width - len(facts) - len(name) - len(step.phase) - 26
             progress.update(
                 task,
+                description=f"{name} {step.phase}",
                 completed=step.plain_bytes,
-                total=step.plain_total,
-                phase=step.phase,
-                files=step.files,
-                path=path if len(path) <= _LONGEST_PATH else f"…{path[-_LONGEST_PATH:]}",
+                # More than last time is no reason for a bar that is full and goes on.
+                total=step.plain_total
+                if step.plain_total and step.plain_bytes <= step.plain_total
+                else None,
+                facts=facts + _path_within(step.path, room),
             )
 
         yield show
+
+
+def _facts(step: Step, elapsed_s: float) -> str:
+    remaining_s = _remaining_s(step, elapsed_s)
+    total = f" of {format_size(step.plain_total)}" if step.plain_total else ""
+    parts = [f"{format_size(step.plain_bytes)}{total}"]
+    if elapsed_s > 0 and step.plain_bytes:
+        parts.append(f"{format_size(int(step.plain_bytes / elapsed_s))}/s")
+    parts.append(f"{step.files} files")
+    if remaining_s is not None:
+        parts.append(f"{format_duration(timedelta(seconds=remaining_s))} left")
+    return ", ".join(parts)
+
+
+def _path_within(path: bytes, room: int) -> str:
+    text = safe_path(path) if path else ""
+    if room < _SHORTEST_PATH or not text:
+        return ""
+    return f"  {text}" if len(text) <= room else f"  …{text[-room:]}"

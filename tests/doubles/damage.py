@@ -21,8 +21,10 @@ from drkeeper.operations.check.stored import Stored
 from drkeeper.operations.check.structure import Structure
 from drkeeper.repository.hint import HINT_NAME, read_hint
 from drkeeper.repository.journal_entry import VoidError, entry_number, read_entry
-from drkeeper.repository.places import ObjectKind, object_name
+from drkeeper.repository.parts import PartReader
+from drkeeper.repository.places import ObjectKind, inventory_name, object_name
 from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.refs import OBJECT_KINDS, decode_root, read_refs
 from drkeeper.repository.state import JournalState, step
 
 WHOLE = CheckRequest(read=Slice(0, 1), grace=timedelta(days=100))
@@ -33,6 +35,7 @@ class Judge:
 
     Attributes:
         names: Every object.
+        needed: Sealed objects that live snapshots need, found by reading them.
         garbage: Objects that nothing needs, and junk in the journal.
     """
 
@@ -55,6 +58,7 @@ class Judge:
         self.objects = ObjectCheck(self._repository, needs, self._stored.digests, blind=False)
         self._states = self._replayed()
         assert not notes.sorted(), notes.sorted()
+        self.needed = set(self._needed())
         self.garbage = {name for name in self.names if self._is_garbage(name)}
 
     def open(self, store: MemoryStore) -> object:
@@ -176,15 +180,38 @@ class Judge:
                 continue
         return before
 
+    def _needed(self) -> Iterator[str]:
+        parts = PartReader(self._repository)
+        for commit in self._repository.live_commits():
+            yield object_name(ObjectKind.REFS, commit.refs.id)
+            root = decode_root(parts.read_refs(commit.refs))
+            for ref in read_refs(root.parts, parts.read_refs):
+                yield object_name(OBJECT_KINDS[ref.kind], ref.id)
+
+    def session_of(self, name: str) -> str:
+        """Return the session of a sealed object, which its header says: docs/format.md 4."""
+        return self.store.objects[name][32:48].hex()
+
+    def is_opened(self, key_slot: str) -> bool:
+        """Whether reading what snapshots hold takes this key slot."""
+        kind = {"data": "packs/", "meta": "meta/"}.get(key_slot.split(".")[1], "-")
+        session = key_slot.split("/")[1]
+        return any(n.startswith(kind) and self.session_of(n) == session for n in self.needed)
+
     def _is_garbage(self, name: str) -> bool:
         kind, _, rest = name.partition("/")
-        if kind == "journal":
-            return entry_number(name) in {void.n for void in self._repository.journal.voids}
-        sessions = {session.hex() for session in self._structure.needs.sessions()}
-        if kind in {"packs", "meta", "refs"}:
-            # The header of a sealed object says its session: docs/format.md 4.
-            return self.store.objects[name][32:48].hex() not in sessions
-        return kind in {"keyslots", "inventory"} and rest.split("/")[0] not in sessions
+        match kind:
+            case "journal":
+                return entry_number(name) in {void.n for void in self._repository.journal.voids}
+            case "packs" | "meta" | "refs":
+                return name not in self.needed
+            case "keyslots":
+                return rest.split("/")[0] not in map(self.session_of, self.needed)
+            case "inventory":
+                commits = self._repository.live_commits()
+                return name not in {inventory_name(c.session, c.inventory_k) for c in commits}
+            case _:
+                return False
 
 
 def flips(data: bytes) -> Iterator[bytearray]:

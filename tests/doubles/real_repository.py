@@ -192,7 +192,9 @@ def make(store: ObjectStore, scratch: Path) -> RealRepository:
     for folder in (beta, gone):
         folder.mkdir()
         (folder / "notes").write_bytes(b"of " + os.fsencode(folder.name))
-    doomed = maker.back_up(gone, policy="gone")
+    doomed = [maker.back_up(gone, policy="gone"), maker.back_up(alpha, policy="alpha")]
+    (alpha / "later").write_bytes(b"what the expired snapshot has not")
+    _age(alpha)
     maker.back_up(alpha, policy="alpha")
     _change(alpha)
     maker.back_up(alpha, policy="alpha")
@@ -211,8 +213,7 @@ def make(store: ObjectStore, scratch: Path) -> RealRepository:
     maker.remember(partial.n, wide, complete=False)
     maker.back_up(wide, policy="wide")
     _abandon(maker)
-    assert doomed is not None
-    _collect(maker, doomed.n)
+    _collect(maker, [commit.n for commit in doomed if commit is not None])
     (beta / "notes").write_bytes(b"changed on the other host")
     maker.back_up(beta, policy="beta", host=maker.made.other_host, next_due=DUE)
     return maker.made
@@ -238,18 +239,18 @@ def _abandon(maker: Maker) -> None:
         session.abort("told to")
 
 
-def _collect(maker: Maker, n: int) -> None:
-    """Expire a snapshot, hold and release another, condemn something that nobody needs."""
+def _collect(maker: Maker, expired: list[int]) -> None:
+    """Expire snapshots, one of which others share with; hold and release another, condemn something that nobody needs."""
     janitor = maker.made.keys.janitor
     repository = maker.repository(janitor)
     other = max(repository.journal.state.commits)
     repository.journal.append("hold", {"commit": other, "until": None}, janitor.signing_key)
     repository.journal.append("release", {"commit": other}, janitor.signing_key)
-    repository.journal.append("expire", {"commits": [n], "reason": "old"}, janitor.signing_key)
+    repository.journal.append("expire", {"commits": expired, "reason": "old"}, janitor.signing_key)
     unneeded = [f"packs/{os.urandom(16).hex()}"]
     entry = repository.journal.append("condemn", {"objects": unneeded}, janitor.signing_key)
     repository.journal.append("swept", {"condemn": entry.n}, janitor.signing_key)
-    maker.made.snapshots[:] = [each for each in maker.made.snapshots if each.n != n]
+    maker.made.snapshots[:] = [each for each in maker.made.snapshots if each.n not in expired]
 
 
 def _first_tree(root: Path) -> None:

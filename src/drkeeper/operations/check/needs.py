@@ -53,9 +53,12 @@ class Needs:
         known = self._table.get(name)
         return None if known is None else known[0]
 
-    def sessions(self) -> set[bytes]:
-        """Return every session whose keys are needed."""
-        return {session for session, _ in self._pairs}
+    def masks(self) -> dict[bytes, int]:
+        """Return session to the snapshots that need an object of it."""
+        masks: dict[bytes, int] = {}
+        for session, mask in self._pairs:
+            masks[session] = masks.get(session, 0) | mask
+        return masks
 
     def snapshots(self, mask: int) -> tuple[int, ...]:
         """Return the entry numbers of the snapshots in a mask, ascending."""
@@ -67,11 +70,7 @@ class Needs:
 
     def needing_session(self, session: bytes) -> tuple[int, ...]:
         """Return the snapshots that need an object of a session, ascending."""
-        mask = 0
-        for owner, snapshots in self._pairs:
-            if owner == session:
-                mask |= snapshots
-        return self.snapshots(mask)
+        return self.snapshots(self.masks().get(session, 0))
 
     def names(self) -> Iterator[str]:
         """Yield the name of every needed object."""

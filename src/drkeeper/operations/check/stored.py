@@ -134,7 +134,7 @@ class Stored:
         """Compare key slots with the digests that their sessions signed."""
         state, witness = self.repository.journal.state, self.repository.journal.witness
         live = {*state.keyslots, *state.sessions}
-        needed = live.union(session.hex() for session in self.needs.sessions())
+        needed = live.union(session.hex() for session in self.needs.masks())
         every = live if witness is None else live.union(witness.slots)
         expected = {
             name: (session, value)
@@ -164,9 +164,9 @@ class Stored:
 
     def _key_slot(self, name: str, session: str, expected: str, needed: set[str]) -> None:
         length = self.listing.lengths.get(name)
-        snapshots = self._snapshots(session)
         if length is None:
             if session in needed:
+                snapshots = self._snapshots(session)
                 self.notes.error("missing", name, "is missing", snapshots=snapshots)
             return
         # Without keys nobody can say whether an expired session is still needed.
@@ -178,15 +178,19 @@ class Stored:
                 and digest(self.repository.store.get(name, length=length)).hex() == expected
             )
         except StorageError as error:
+            snapshots = self._snapshots(session)
             self.notes.add(worst, "unreadable", name, str(error), snapshots=snapshots)
             return
         if not genuine:
+            snapshots = self._snapshots(session)
             text = "is not the key slot that its session signed"
             self.notes.add(worst, "altered", name, text, snapshots=snapshots)
 
     def _snapshots(self, session: str) -> Sequence[int]:
         if needing := self.needs.needing_session(bytes.fromhex(session)):
             return needing
+        if session not in self.repository.journal.state.keyslots:
+            return []
         commits = self.repository.journal.state.commits
         return [n for n, live in commits.items() if live.session == session]
 

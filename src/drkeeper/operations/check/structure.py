@@ -18,9 +18,9 @@ from drkeeper.operations.check.needs import Needs
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.parts import PartReader
 from drkeeper.repository.pieces import Piece, decode
-from drkeeper.repository.places import ObjectKind, Place, object_name
+from drkeeper.repository.places import KeyClass, ObjectKind, Place, object_name
 from drkeeper.repository.reader import SnapshotReader
-from drkeeper.repository.refs import OBJECT_KINDS, RefsPart, decode_part, decode_root
+from drkeeper.repository.refs import OBJECT_KINDS, RefsPart, RefsRoot, decode_part, decode_root
 from drkeeper.repository.repository import Repository
 from drkeeper.repository.snapshot_root import PieceAt
 
@@ -53,6 +53,9 @@ class Structure:
     needs: Needs = field(default_factory=Needs)
     unopened: list[int] = field(default_factory=list)
     _refs: dict[RefsPart, int] = field(default_factory=dict)
+    _roots: list[tuple[Place, int]] = field(default_factory=list)
+    _tables: dict[bytes, int] = field(default_factory=dict)
+    """Session to the snapshots that name its key slots or are its own."""
     _pieces: dict[tuple[PieceAt, bytes], _Use] = field(default_factory=dict)
     _broken: int = 0
     """Snapshots whose list of needed objects is not fully known."""
@@ -83,8 +86,11 @@ class Structure:
         parts = PartReader(self.repository)
         for part, mask in self._refs.items():
             self._refs_part(parts, part, mask)
+        for place, bit in self._roots:
+            self._listed(object_name(ObjectKind.META, place.id), place.session, bit)
         for (at, secret), use in self._pieces.items():
             self._piece(parts, at, Domain(secret), use)
+        self._key_slots()
         self._presence()
 
     def _begin(self, commit: Commit) -> None:
@@ -101,26 +107,44 @@ class Structure:
             pieces = None
             self._failed([commit.n], "manifest", f"snapshot {commit.n}", error)
         try:
-            refs: Sequence[RefsPart] | None = self._refs_parts(commit)
+            refs: RefsRoot | None = self._refs_root(commit)
         except (IntegrityError, StorageError) as error:
             refs = None
             self._failed([commit.n], "refs", f"snapshot {commit.n}", error)
         bit = self.needs.snapshot(commit.n)
         self._add(ObjectKind.REFS, commit.refs, bit)
-        self._add(ObjectKind.META, commit.root, bit)
+        self._roots.append((commit.root, bit))
         if refs is None:
             self._broken |= bit
-        for part in refs or ():
-            self._refs[part] = self._refs.get(part, 0) | bit
-            self._add(ObjectKind.REFS, part.place, bit)
+        else:
+            self._list(refs, commit, bit)
         if pieces is None:
             self._unreadable |= bit
         else:
             self.needs.domains.setdefault(commit.session, reader.domain)
             self._use(pieces, reader.domain.secret, bit)
 
-    def _refs_parts(self, commit: Commit) -> list[RefsPart]:
-        return list(decode_root(PartReader(self.repository).read_refs(commit.refs)).parts)
+    def _refs_root(self, commit: Commit) -> RefsRoot:
+        return decode_root(PartReader(self.repository).read_refs(commit.refs))
+
+    def _list(self, refs: RefsRoot, commit: Commit, bit: int) -> None:
+        for part in refs.parts:
+            self._refs[part] = self._refs.get(part, 0) | bit
+            self._add(ObjectKind.REFS, part.place, bit)
+        witness = self.repository.journal.witness
+        for row in refs.sessions:
+            self._tables[row.session] = self._tables.get(row.session, 0) | bit
+            opened = None if witness is None else witness.slots.get(row.session.hex())
+            said = [row.keyring, row.data.hex(), row.meta.hex(), row.refs.hex()]
+            if opened is not None and said != [
+                opened.keyring,
+                *(getattr(opened.slots, key_class.value) for key_class in KeyClass),
+            ]:
+                error = IntegrityError(
+                    f"names other key slots than session {row.session.hex()} has"
+                )
+                self._failed([commit.n], "refs", f"snapshot {commit.n}", error)
+        self._tables[commit.session] = self._tables.get(commit.session, 0) | bit
 
     def _use(self, pieces: Sequence[PieceAt], secret: bytes, bit: int) -> None:
         for at, after in zip(pieces, [*pieces[1:], None], strict=True):
@@ -212,6 +236,15 @@ class Structure:
         text = f"was not looked into: {error}"
         snapshots = self.needs.snapshots(mask)
         self.notes.add(Severity.WARNING, "unchecked", name, text, snapshots=snapshots)
+
+    def _key_slots(self) -> None:
+        """Make sure that every snapshot names the key slots of all sessions it needs."""
+        for session, mask in self.needs.masks().items():
+            unnamed = mask & ~self._tables.get(session, 0) & ~self._broken
+            if unnamed:
+                error = IntegrityError("is needed, and its key slots are not named")
+                snapshots = self.needs.snapshots(unnamed)
+                self._failed(snapshots, "refs", f"session {session.hex()}", error)
 
     def _presence(self) -> None:
         """Make sure that everything needed is there, and nothing of it is condemned."""

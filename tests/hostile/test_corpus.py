@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,46 +16,39 @@ HERE = Path(__file__).parent
 TYPED = {"restored", "IntegrityError", "TargetError", "VerificationError", "NoSpaceError"}
 
 
-def _run(folder: Path, *, user: int, privileged: bool, race: bool) -> dict[str, dict]:
+def _run(*, user: int, privileged: bool, race: bool) -> dict[str, dict]:
+    """Restore the corpus in another process, and return what it wrote down."""
     if user and os.geteuid():
         pytest.skip("only root can become another user: run these tests as root")
-    folder.chmod(0o777)
-    for above in folder.parents:
-        if above.stat().st_uid == os.geteuid() and above != Path("/"):
-            above.chmod(above.stat().st_mode | 0o011)
-    subprocess.run(
-        [
-            sys.executable,
-            HERE / "restore_corpus.py",
-            folder,
-            str(user),
-            str(int(privileged)),
-            str(int(race)),
-        ],
-        check=True,
-        timeout=540,
-    )
-    return json.loads((folder / "results.json").read_text())
+    # Not below pytest's own folder: every session of pytest closes that to other users again.
+    with tempfile.TemporaryDirectory(prefix="drkeeper-hostile-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        flags = [str(user), str(int(privileged)), str(int(race))]
+        subprocess.run(
+            [sys.executable, HERE / "restore_corpus.py", folder, *flags], check=True, timeout=540
+        )
+        return json.loads((folder / "results.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def as_root(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("root"), user=0, privileged=False, race=False)
+def as_root():
+    return _run(user=0, privileged=False, race=False)
 
 
 @pytest.fixture(scope="module")
-def as_privileged(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("privileged"), user=0, privileged=True, race=False)
+def as_privileged():
+    return _run(user=0, privileged=True, race=False)
 
 
 @pytest.fixture(scope="module")
-def as_nobody(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("nobody"), user=NOBODY, privileged=False, race=False)
+def as_nobody():
+    return _run(user=NOBODY, privileged=False, race=False)
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("raced"), user=0, privileged=False, race=True)
+def raced():
+    return _run(user=0, privileged=False, race=True)
 
 
 def _harmless(result: dict) -> None:

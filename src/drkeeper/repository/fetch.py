@@ -382,14 +382,22 @@ class Fetcher:
             last = (ref.offset + ref.stored - 1) // _SEGMENT
             for segment in range(ref.offset // _SEGMENT, last + 1):
                 if segment in broken:
-                    return broken[segment]
+                    return _named(ref, broken[segment])
         try:
             chunk = memoryview(decode(ref.codec, stored, ref.plain))
         except IntegrityError as error:
-            return error
+            return _named(ref, error)
         if not equal(keyed(self._chunk_key, chunk), ref.id):
             return IntegrityError(f"pack {ref.pack.hex()} does not hold chunk {ref.id.hex()}")
         return chunk
+
+
+def _named(ref: ChunkRef, error: IntegrityError) -> IntegrityError:
+    """Return the error with the name of the pack, which is what an operator can look for."""
+    return IntegrityError(
+        f"{object_name(ObjectKind.PACKS, ref.pack)}: {error}",
+        hint="Run 'drkeeper check --read-data' to see what else is damaged.",
+    )
 
 
 def _inside(ref: ChunkRef, span: range) -> bool:

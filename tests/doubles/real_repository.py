@@ -185,7 +185,10 @@ class Maker:
 
 
 def make(store: ObjectStore, scratch: Path) -> RealRepository:
-    """Fill ``store``; source trees stay in ``scratch`` as they were last."""
+    """Fill ``store``; source trees stay in ``scratch`` as they were last.
+
+    What depends on the machine and its clock is only in random ids and keys.
+    """
     maker = Maker(store, scratch)
     alpha, beta, gone = scratch / "alpha", scratch / "beta", scratch / "gone"
     _first_tree(alpha)
@@ -258,7 +261,7 @@ def _first_tree(root: Path) -> None:
     (root / "empty").write_bytes(b"")
     (root / "folder" / "text").write_bytes(b"words " * 1000)
     (root / "folder" / "noise").write_bytes(os.urandom(20_000))
-    (root / "large").write_bytes(os.urandom(300_000))
+    (root / "large").write_bytes(os.urandom(60_000) * 5)
     os.link(root / "large", root / "folder" / "large-again")
     os.symlink("folder/text", root / "link")
     os.mkfifo(root / "pipe")

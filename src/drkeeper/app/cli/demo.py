@@ -23,7 +23,7 @@ from drkeeper.app.config.files import write_new
 from drkeeper.app.config.locations import find_locations
 from drkeeper.app.config.samples import policy_text, settings_text
 from drkeeper.app.wiring.backups import BackupChoices, BackupOutcome, run_backup
-from drkeeper.app.wiring.births import Wishes, make_repository
+from drkeeper.app.wiring.births import Wishes, end_birth, make_repository
 from drkeeper.app.wiring.checks import CheckChoices, run_check
 from drkeeper.app.wiring.looking import choose
 from drkeeper.app.wiring.repositories import Access, open_for_reading
@@ -179,6 +179,7 @@ class Demo:
                 wishes, configuration.locations.state, self._clock, lambda _: None
             )
         )
+        end_birth(birth)
         self._fact(f"repository {birth.repository}, made in {seconds:.1f} s")
         self._fact(f"policy: {etc / 'policies.d' / (POLICY + '.yaml')}")
         return configuration

@@ -15,7 +15,7 @@ from drkeeper.app.config.configuration import RepositorySettings, load_configura
 from drkeeper.app.config.files import write_new
 from drkeeper.app.config.problems import InvalidFilesError
 from drkeeper.app.config.samples import policy_text, repository_lines, settings_text
-from drkeeper.app.wiring.births import Birth, Wishes, make_repository
+from drkeeper.app.wiring.births import Birth, Wishes, end_birth, make_repository
 from drkeeper.errors import ConfigurationError, DrkeeperError
 
 SETTINGS_MODE = 0o644
@@ -66,6 +66,7 @@ def command(store: str, name: str, *, dry_run: bool, **options: Any) -> None:  #
     birth = make_repository(wishes, called.state, called.clock, called.output.note)
     plan.write()
     _tell(called, birth, plan, kit_file)
+    end_birth(birth)
 
 
 def _kit_file(called: Invocation, text: str | None) -> Path | None:

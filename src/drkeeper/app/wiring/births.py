@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from drkeeper.app.config.files import make_private, write_new
 from drkeeper.app.wiring.kit import Kit, kit_text
 from drkeeper.app.wiring.repositories import ADMINS, HOST_KEY
 from drkeeper.app.wiring.stores import open_bare_store
+from drkeeper.app.wiring.unfinished import Unfinished, begin, end, find, forget
 from drkeeper.clock import Clock
 from drkeeper.crypto.age import Recipient
 from drkeeper.errors import (
     ConfigurationError,
     DrkeeperError,
-    RepositoryNotFoundError,
     StorageError,
 )
 from drkeeper.repository.creation import NewRepository, create_repository
@@ -37,7 +37,8 @@ class Birth:
         admins: Public admin keys, hex.
         capabilities: What the probe found out about the store.
         files: Key files written.
-        kit: The recovery kit's text; a secret.
+        kit: The recovery kit's text; a secret. Empty when it is in its file since an earlier run.
+        note: Stays until ``end_birth``.
     """
 
     repository: str
@@ -45,6 +46,7 @@ class Birth:
     capabilities: Capabilities
     files: tuple[Path, ...]
     kit: str = field(repr=False)
+    note: Unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class Wishes:
 def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[str], None]) -> Birth:
     """Probe the store and make a repository in it; keys are on disk before it exists.
 
+    When an earlier call was cut off, its keys are used if their repository exists, else removed.
+    The caller calls ``end_birth`` when the kit is in safe hands.
+
     Raises:
         ConfigurationError: There are keys or a repository already, or a recipient is malformed.
         StorageError: The store cannot hold a repository.
@@ -78,18 +83,32 @@ def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[st
     settings = wishes.settings
     make_private(state)
     recovery = [Recipient.parse(text) for text in wishes.recovery]
-    _refuse_existing(settings)
+    before = find(settings.keys)
+    if before is None:
+        _refuse_existing(settings)
     store = open_bare_store(settings, clock, create=True)
-    _refuse_occupied(store)
+    if _has_journal(store):
+        return _taken_up(store, before, wishes, state=state, clock=clock)
+    if before is not None:
+        _refuse_to_forget(before, settings, state)
+        forget(before)
     say(f"probing {store.location}")
     capabilities = _probed(store, clock)
-    saved: list[Path] = []
+    notes: list[Unfinished] = []
     kit = ""
 
     def save(new: NewRepository) -> None:
         nonlocal kit
         kit = _kit_of(new, wishes)
-        _save_keys(new, wishes, kit, saved)
+        files = _key_files(new, wishes, kit)
+        _refuse_to_replace(path for path, _ in files)
+        make_private(settings.keys)
+        names = tuple(path for path, _ in files)
+        note = Unfinished(settings.keys, settings.store, new.id.hex(), wishes.kit_file, names)
+        notes.append(note)
+        begin(note)
+        for path, text in files:
+            write_new(path, text.encode(), PRIVATE)
 
     try:
         new = create_repository(
@@ -101,13 +120,60 @@ def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[st
             capabilities=_for_hint(capabilities),
         )
     except BaseException:
-        if _has_no_journal(store):
-            _forget(saved)
+        if notes and _has_no_journal(store):
+            forget(notes[0])
         raise
     open_repository(
         store, clock=clock, state_dir=str(state), repository_id=new.id, admins=new.admins
     )
-    return Birth(new.id.hex(), new.admins, capabilities, tuple(saved), kit)
+    _remove_traces_of_probes(store)
+    return Birth(new.id.hex(), new.admins, capabilities, notes[0].files, kit, notes[0])
+
+
+def end_birth(birth: Birth) -> None:
+    """Say that the kit is in safe hands: from now on the keys are nobody's to remove."""
+    end(birth.note)
+
+
+def _taken_up(
+    store: ObjectStore, before: Unfinished | None, wishes: Wishes, *, state: Path, clock: Clock
+) -> Birth:
+    """End what an earlier call began, if it was that one that made the repository in the store.
+
+    Raises:
+        ConfigurationError: It is another repository, or its kit is lost.
+    """
+    repository = read_hint(store).repository
+    if before is None or before.repository != repository.hex():
+        raise ConfigurationError(
+            f"{store.location} holds repository {repository.hex()} already",
+            hint="Choose an empty folder or prefix.",
+        )
+    if before.kit is None:
+        raise ConfigurationError(
+            "an earlier init made this repository and was cut off before it showed the recovery kit",
+            hint=f"Remove {store.location} and {before.folder}, then run init again.",
+        )
+    if before.kit != wishes.kit_file:
+        raise ConfigurationError(
+            f"an earlier init made this repository and wrote its recovery kit to {before.kit}",
+            hint=f"Run init again with --kit-file {before.kit}.",
+        )
+    text = (before.folder / ADMINS).read_text(encoding="ascii")
+    admins = tuple(line for line in text.splitlines() if not line.startswith("#"))
+    open_repository(
+        store, clock=clock, state_dir=str(state), repository_id=repository, admins=admins
+    )
+    capabilities = _probed(store, clock)
+    _remove_traces_of_probes(store)
+    return Birth(repository.hex(), admins, capabilities, before.files, "", before)
+
+
+def _remove_traces_of_probes(store: ObjectStore) -> None:
+    # An earlier call may have been cut off in its probe; a store that forbids it keeps them.
+    with contextlib.suppress(DrkeeperError):
+        for info in store.entries("probe/"):
+            store.delete(info.key)
 
 
 def _probed(store: ObjectStore, clock: Clock) -> Capabilities:
@@ -128,10 +194,14 @@ def _for_hint(capabilities: Capabilities) -> dict[str, object]:
     return values | {"clock_skew_s": None if skew is None else round(skew)}
 
 
+def _has_journal(store: ObjectStore) -> bool:
+    return next(iter(store.entries("journal/")), None) is not None
+
+
 def _has_no_journal(store: ObjectStore) -> bool:
     """Whether it is certain that no repository came to be, so that its keys are worth nothing."""
     try:
-        return next(iter(store.entries("journal/")), None) is None
+        return not _has_journal(store)
     except DrkeeperError:
         return False
 
@@ -145,13 +215,27 @@ def _refuse_existing(settings: RepositorySettings) -> None:
         )
 
 
-def _refuse_occupied(store: ObjectStore) -> None:
-    with contextlib.suppress(RepositoryNotFoundError):
-        hint = read_hint(store)
+def _refuse_to_forget(before: Unfinished, settings: RepositorySettings, state: Path) -> None:
+    """Make sure that the keys of an earlier call open nothing, here or elsewhere.
+
+    Raises:
+        ConfigurationError: They may.
+    """
+    was_here = (state / "repositories" / f"{before.repository}.json").exists()
+    if before.store != settings.store or was_here:
         raise ConfigurationError(
-            f"{store.location} holds repository {hint.repository.hex()} already",
-            hint="Choose an empty folder or prefix.",
+            f"{before.folder} holds the keys of repository {before.repository} in {before.store}",
+            hint="Choose another name with --name, or move the old keys away.",
         )
+
+
+def _refuse_to_replace(paths: Iterable[Path]) -> None:
+    # Asked before the note names them: what it names may be removed.
+    for path in paths:
+        if path.exists():
+            raise ConfigurationError(
+                f"{path} exists already", hint="Move it away, or choose another name."
+            )
 
 
 def _kit_of(new: NewRepository, wishes: Wishes) -> str:
@@ -166,7 +250,7 @@ def _kit_of(new: NewRepository, wishes: Wishes) -> str:
     return kit_text(kit, policy_hint=wishes.policy, passphrase=wishes.kit_passphrase)
 
 
-def _save_keys(new: NewRepository, wishes: Wishes, kit: str, saved: list[Path]) -> None:
+def _key_files(new: NewRepository, wishes: Wishes, kit: str) -> list[tuple[Path, str]]:
     folder = wishes.settings.keys
     files: list[tuple[Path, str]] = [(folder / HOST_KEY, new.host.to_text())]
     if new.verifier is not None:
@@ -176,17 +260,8 @@ def _save_keys(new: NewRepository, wishes: Wishes, kit: str, saved: list[Path]) 
     files.append((folder / ADMINS, _admins_text(new.admins)))
     if wishes.kit_file is not None:
         files.insert(0, (wishes.kit_file, kit))
-    make_private(folder)
-    for path, text in files:
-        write_new(path, text.encode(), PRIVATE)
-        saved.append(path)
+    return files
 
 
 def _admins_text(admins: Sequence[str]) -> str:
     return "# public admin keys that this machine trusts\n" + "".join(f"{key}\n" for key in admins)
-
-
-def _forget(saved: Sequence[Path]) -> None:
-    for path in saved:
-        with contextlib.suppress(OSError):
-            path.unlink()

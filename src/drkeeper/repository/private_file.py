@@ -32,6 +32,8 @@ def create_private(path: str, data: bytes) -> None:
 def replace_private(path: str, data: bytes) -> None:
     """Write a file in the place of another, durable when this returns; one or the other is there.
 
+    The caller keeps others from replacing the same file meanwhile.
+
     Raises:
         ConfigurationError: It cannot be written.
         NoSpaceError: The file system is full.
@@ -92,9 +94,14 @@ def make_private_directory(path: str) -> None:
 
 def _write(path: str, data: bytes, *, replace: bool) -> None:
     directory = os.path.dirname(path) or "."
-    temporary = os.path.join(directory, f".{secrets.token_hex(8)}.tmp")
+    # One name for each file that is replaced, so that what a dead process left does not stay.
+    stem = f".{os.path.basename(path)}" if replace else f".{secrets.token_hex(8)}"
+    temporary = os.path.join(directory, f"{stem}.tmp")
     try:
         point("repository.private_file.write")
+        if replace:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
         _write_durably(temporary, data)
         point("repository.private_file.written")
         if replace:

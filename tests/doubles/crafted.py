@@ -16,6 +16,7 @@ from drkeeper.crypto.digests import digest, keyed
 from drkeeper.crypto.sealing import Header, Kind, seal
 from drkeeper.model.entry import Entry, Extra, FileType, sort_key
 from drkeeper.repository import pieces, snapshot_root
+from drkeeper.repository.commit import Counts
 from drkeeper.repository.compression import Compressor
 from drkeeper.repository.fetch import ChunkRef
 from drkeeper.repository.pieces import ChunkRow, Piece
@@ -58,6 +59,7 @@ class CraftedCommit:
     root: Place
     digest: bytes = b"c" * 32
     complete: bool = True
+    counts: Counts = field(default_factory=Counts)
 
 
 def file(path: bytes, content: bytes = b"", **more) -> tuple[Entry, bytes]:

@@ -11,6 +11,7 @@ from drkeeper.errors import IntegrityError, ObjectNotFoundError
 from drkeeper.faults import point
 from drkeeper.model.entry import sort_key
 from drkeeper.repository import pieces
+from drkeeper.repository.commit import Counts
 from drkeeper.repository.fetch import Fetcher, ReadsPacks
 from drkeeper.repository.parts import PartReader
 from drkeeper.repository.pieces import Piece
@@ -32,6 +33,11 @@ class NamesRoot(Protocol):
     @property
     def root(self) -> Place:
         """Place of the snapshot root."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """How much is in it, for people: nothing may depend on these numbers."""
         ...
 
     @property

@@ -96,8 +96,9 @@ class Marker:
         root = self._target.root
         found = lookup(root, NAME)
         if found is not None and found.st_ino == self._inode:
-            point("operations.restore.marker.remove")
+            # Everything is restored and durable; a note that stays only says otherwise to the next.
             with suppress(OSError):
+                point("operations.restore.marker.remove")
                 os.unlink(NAME, dir_fd=root)
                 os.fsync(root)
 

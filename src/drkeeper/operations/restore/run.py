@@ -39,6 +39,9 @@ OnProgress = Callable[[Progress], None]
 _AHEAD = 3
 """Batches being fetched while one is written."""
 
+_BLOCK = 4096
+"""What common file systems round files up to."""
+
 _EVERY_S = 0.1
 """Progress is told at most this often."""
 
@@ -163,6 +166,10 @@ def _ignore(path: bytes, error: IntegrityError) -> None:
     """Damage is told in the pass before."""
 
 
+def _tell_damage(tally: Tally, path: bytes, error: IntegrityError) -> None:
+    tally.add(Severity.DAMAGED, "manifest", path, f"{error}: paths from here on are missing")
+
+
 def _totals(
     request: RestoreRequest, manifest: Manifest, target: Target | None, tally: Tally
 ) -> RestorePlan:
@@ -174,7 +181,7 @@ def _totals(
     """
 
     def damaged(path: bytes, error: IntegrityError) -> None:
-        tally.add(Severity.DAMAGED, "manifest", path, f"{error}: paths from here on are missing")
+        _tell_damage(tally, path, error)
 
     space = Space(request.target, target)
     files = plain_bytes = 0
@@ -235,7 +242,7 @@ class _Run:
         _ = request.reader.root
         self._target = self._stack.enter_context(Target.open(request.target))
         overwrite, self._resumed = _admit(request, self._target)
-        self._plan = _totals(request, self._manifest, self._target, self._tally)
+        self._plan, self._damage_told = self._estimate()
         if self._plan.space_bytes > self._plan.free_bytes:
             raise NoSpaceError(
                 f"restoring needs {self._plan.space_bytes} bytes, "
@@ -270,6 +277,32 @@ class _Run:
         self._stack.callback(self._tree.abandon)
         self._phase("plan")
 
+    def _estimate(self) -> tuple[RestorePlan, bool]:
+        """Return what there is to do, and whether every piece of the manifest was read for that.
+
+        A whole snapshot onto an empty target that is much larger needs no counting: what the
+        commit says is good enough to show progress. Otherwise the manifest decides.
+        """
+        request = self._request
+        counts = request.reader.commit.counts
+        if self._target.fresh and not request.paths and counts.entries:
+            space = Space(request.target, None)
+            rough = counts.plain_bytes + counts.entries * _BLOCK
+            if rough < space.free and counts.entries < (space.free_files or counts.entries + 1):
+                rough_plan = RestorePlan(
+                    files=counts.entries,
+                    plain_bytes=counts.plain_bytes,
+                    space_bytes=rough,
+                    free_bytes=space.free,
+                )
+                return rough_plan, False
+        return _totals(request, self._manifest, self._target, self._tally), True
+
+    def _on_damage(self, path: bytes, error: IntegrityError) -> None:
+        """Tell of a piece of the manifest that cannot be read, unless the plan has done so."""
+        if not self._damage_told:
+            _tell_damage(self._tally, path, error)
+
     def fill(self) -> None:
         """Fetch and write everything.
 
@@ -278,7 +311,7 @@ class _Run:
         """
         request = self._request
         planner = Planner(self._decides, Owners(numeric=request.numeric_ids), request.batch_bytes)
-        works = planner.batches(self._manifest.found(_ignore))
+        works = planner.batches(self._manifest.found(self._on_damage))
         with request.reader.fetcher(request.workers) as fetcher:
             begun: deque[tuple[Work, Batch]] = deque()
             while self._begin(begun, works, fetcher):

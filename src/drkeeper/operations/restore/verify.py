@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from drkeeper.crypto.digests import digest
-from drkeeper.faults import point
 from drkeeper.model.entry import Entry
 from drkeeper.operations.restore.layout import READ_BYTES, content_digest, expected_digest
 from drkeeper.operations.restore.metadata import Metadata
@@ -81,7 +80,6 @@ class Verifier:
     def wait(self) -> None:
         """Finish."""
         self.flush()
-        point("operations.restore.verify.wait")
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             future.result()

@@ -25,8 +25,8 @@ _UNITS = 4096
 """Most paths in a batch, so that a million empty files are not one batch."""
 
 
-_KEPT_ENTRIES = 128 * 1024
-"""Manifests up to here are kept decoded between planning and restoring: about 70 MB."""
+_KEPT_ENTRIES = 64 * 1024
+"""Manifests up to here are kept decoded between planning and restoring: about 35 MB."""
 
 _SLASH = ord("/")
 _CONTINUED = int(EntryFlag.CONTINUED)
@@ -107,6 +107,7 @@ class Manifest:
             path[:at] for path in paths for at in range(len(path)) if path[at] == _SLASH
         )
         self._numbers = reader.pieces_holding(paths)
+        self._passes = 0
         self._known: dict[int, tuple[Piece, list[ChunkRef]]] = {}
         self._keep = sum(reader.root.pieces[n].entries for n in self._numbers) <= _KEPT_ENTRIES
 
@@ -117,6 +118,7 @@ class Manifest:
 
     def found(self, on_damage: Callable[[bytes, IntegrityError], None]) -> Iterator[Found]:
         """Yield entries in path order; a piece that cannot be read is told, and passed over."""
+        self._passes += 1
         arriving: Future[tuple[Piece, list[ChunkRef]]] | None = None
         for at, number in enumerate(self._numbers):
             current = arriving or self._pool.submit(self._load, number)
@@ -130,7 +132,7 @@ class Manifest:
             yield from self._chosen(piece, refs)
 
     def _load(self, number: int) -> tuple[Piece, list[ChunkRef]]:
-        known = self._known.get(number)
+        known = self._known.pop(number, None)  # kept from one pass to the next, and no longer
         if known is not None:
             return known
         piece = self._reader.piece(number)
@@ -139,7 +141,7 @@ class Manifest:
             ChunkRef(*packs[row.pack], row.offset, row.stored, row.plain, row.codec, row.id)
             for row in piece.chunks
         ]
-        if self._keep:
+        if self._keep and self._passes == 1:
             self._known[number] = piece, refs
         return piece, refs
 

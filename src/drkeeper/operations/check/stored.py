@@ -101,7 +101,9 @@ class Stored:
         snapshots = self.needs.of(name) if needed else () if n is None else (n,)
         length = self.listing.lengths.get(name)
         if length is None:
-            if n is not None and not self._condemned(name):
+            # Whatever was collected was condemned first; of an expired snapshot's objects, only
+            # those with keys know better whether others still need them.
+            if (self.blind or n is not None) and not self._condemned(name):
                 self.notes.add(worst, "missing", name, "is missing", snapshots=snapshots)
         elif length != stored.stored_bytes:
             text = f"has {length} bytes; {stored.stored_bytes} were stored"

@@ -92,16 +92,21 @@ def test_unneeded_objects_are_counted(made, judge, store):
 
 def test_collected_objects_are_not_missed(made, judge, store):
     """After an expired snapshot was collected, every kind of check is content."""
-    for name in judge.garbage:
-        if not name.startswith("journal/"):
-            del store.objects[name]
+    collected = {name for name in judge.garbage if not name.startswith("journal/")}
+    sealed = [n.split("/") for n in collected if n.split("/")[0] in {"packs", "meta", "refs"}]
+    objects = sorted(f"{kind}/{last}" for kind, _, last in sealed)
+    janitor = made.keys.janitor.signing_key
+    made.open(store).journal.append("condemn", {"objects": objects}, janitor)
+    for name in collected:
+        del store.objects[name]
     for request in (WHOLE, BLIND):
         assert run(made, store, request).sound
 
 
 def test_blind_needs_no_identity_and_says_what_is_missing(made, judge, store):
     """Public keys suffice to miss an object; the snapshot that brought it is named."""
-    name = some_pack(judge)
+    live = {commit.session.hex() for commit in made.open(store).live_commits()}
+    name = next(n for n in judge.of_kind("packs") if judge.session_of(n) in live)
     del store.objects[name]
     report = run(made, store, BLIND)
     assert codes(report) == [("missing", name)]
@@ -109,6 +114,18 @@ def test_blind_needs_no_identity_and_says_what_is_missing(made, judge, store):
     assert set(finding.snapshots) <= {snapshot.n for snapshot in made.snapshots}
     assert finding.snapshots
     assert report.damaged_snapshots == finding.snapshots
+
+
+def test_blind_misses_what_an_expired_snapshot_brought(made, judge, store):
+    """Nobody without keys can tell whether later snapshots need it; it was never condemned."""
+    live = {commit.session.hex() for commit in made.open(store).live_commits()}
+    name = next(
+        n
+        for n in judge.of_kind("packs")
+        if judge.session_of(n) not in live and n not in judge.garbage
+    )
+    del store.objects[name]
+    assert codes(run(made, store, BLIND)) == [("missing", name)]
 
 
 def test_structure_names_every_snapshot_that_needs_what_is_missing(made, store):
@@ -309,8 +326,8 @@ def test_an_object_beyond_all_bounds_is_not_fetched(made, judge, store):
 
 def test_every_finding_says_what_to_do(made, judge, store):
     """Findings name a thing and an action in one sentence; messages begin lower case, without stop."""
-    for name in (some_pack(judge), judge.of_kind("meta")[0], judge.of_kind("inventory")[0]):
-        del store.objects[name]
+    for kind in ("packs", "meta", "inventory", "keyslots"):
+        del store.objects[next(n for n in judge.of_kind(kind) if n not in judge.garbage)]
     store.objects["notes.txt"] = b""
     report = run(made, store)
     assert len(report.findings) > 4

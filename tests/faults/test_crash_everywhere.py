@@ -1,0 +1,162 @@
+"""A power cut at every fault point of every operation, and an error at every one of them.
+
+Points are taken from the source, how often each is reached from a recording run of every scenario.
+"""
+
+import pytest
+
+from doubles.faultpoints import registered_points
+from faults.forking import Forker, Outcome
+from faults.scenarios import SCENARIOS, Worlds
+from faults.worlds import World
+
+ELSEWHERE = {
+    "storage.s3.": "no process dies differently for a network; tests/faults/test_operations_on_s3.py",
+    "ledger.schema.upgrad": "there is one form of the ledger; test_ledger_faults.py makes a second",
+    "ledger.schema.cop": "the same",
+    "ledger.ledger.rebuilding": "asked for by hand; test_ledger_faults.py",
+    "ledger.ledger.rebuilt": "the same",
+}
+POINTS = sorted(name for name in registered_points() if not name.startswith(tuple(ELSEWHERE)))
+
+SIMILAR = {"unchanged", "changed", "in-parts", "continued"}
+"""To the store, these backups differ from a first one in numbers only."""
+
+
+@pytest.fixture(scope="session")
+def recorded(worlds: Worlds) -> dict[str, dict[str, int]]:
+    """How often each scenario reaches each point when nothing goes wrong."""
+    found = {}
+    for name, scenario in SCENARIOS.items():
+        world = worlds.fresh(scenario.world)
+        outcome = run(worlds.forker, name, world)
+        assert ended_as_expected(name, outcome), (name, outcome)
+        found[name] = outcome.hits
+        worlds.drop(world)
+    return found
+
+
+def run(forker: Forker, name: str, world: World, *, again: bool = False, **task: object) -> Outcome:
+    scenario = SCENARIOS[name]
+    operation = scenario.again if again and scenario.again else scenario.operation
+    return forker.run(operation.__name__, world, **task)
+
+
+def ended_as_expected(name: str, outcome: Outcome) -> bool:
+    expected = SCENARIOS[name].ends_with
+    if expected is None:
+        return outcome.status == "done"
+    return outcome.status == "raised" and outcome.exit_code == expected
+
+
+def cells(
+    recorded: dict[str, dict[str, int]], point: str, *, everywhere: bool = False
+) -> list[tuple[str, int]]:
+    """Return where and when to strike at a point: scenarios, and first, middle and last hits.
+
+    The ledger is asked for the same by every operation, so one of each kind is enough for it.
+    """
+    common = ("first", "restore") if point.startswith("ledger.") else tuple(SCENARIOS)
+    found = []
+    for name, hits in recorded.items():
+        if (everywhere or (name in common and not SCENARIOS[name].rare)) and point in hits:
+            last = hits[point]
+            chosen = {1, (last + 1) // 2, last}
+            if point.startswith("storage.") and name in SIMILAR and not everywhere:
+                chosen = {(last + 1) // 2}
+            found += [(name, hit) for hit in sorted(chosen)]
+    if not found:
+        names = [name for name, hits in recorded.items() if point in hits]
+        found = [(name, hit) for name in names[:1] for hit in {1, recorded[name][point]}]
+    assert found, f"no scenario reaches {point}"
+    return found
+
+
+def newest(worlds: Worlds, name: str, world: World, *, idle: bool = False) -> int:
+    """Assert the invariants and return the number of the newest commit."""
+    return max((commit.n for commit in worlds.examine(name, world, idle=idle)), default=0)
+
+
+def goes_on(worlds: Worlds, name: str, world: World, before: int) -> None:
+    """The next run succeeds without repair and leaves everything in order."""
+    outcome = run(worlds.forker, name, world, again=True)
+    assert ended_as_expected(name, outcome), outcome
+    worlds.examine_end(name, world, before)
+
+
+def crash(worlds: Worlds, point: str, name: str, hit: int) -> None:
+    world = worlds.fresh(SCENARIOS[name].world)
+    outcome = run(worlds.forker, name, world, crash=(point, hit))
+    # Which directories are made anew depends on random names: the last may be missing.
+    assert outcome.status == "crashed" or hit > 1, (name, hit, outcome)
+    before = newest(worlds, name, world)
+    goes_on(worlds, name, world, before)
+    worlds.drop(world)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_harms_nothing(
+    worlds: Worlds, recorded: dict[str, dict[str, int]], point: str
+) -> None:
+    """The process ends at the first, middle and last hit: all invariants hold, the next run works."""
+    for name, hit in cells(recorded, point):
+        crash(worlds, point, name, hit)
+
+
+FAMILIES = (
+    ("first", "changed", "in-parts", "continued", "lost-state", "unheard", "condemned", "refused"),
+    ("restore", "restore-in-place", "restore-continued"),
+    ("check",),
+    ("init", "init-again"),
+)
+"""Of each kind of operation, the first scenario that reaches a point stands for the others."""
+
+FAILS = {"storage.folder.": "broken", "ledger.": "interrupted", "app.": "broken"}
+"""What goes wrong beside a system call is an ``OSError``; between them, what a store would say."""
+
+
+def test_families_are_complete() -> None:
+    """No scenario is forgotten but those that differ from another by their worlds alone."""
+    assert set(SCENARIOS) - {"unchanged", "lost-cache", "aged"} == {
+        name for family in FAMILIES for name in family
+    }
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_an_error_harms_nothing(
+    worlds: Worlds, recorded: dict[str, dict[str, int]], point: str
+) -> None:
+    """A fault or Ctrl-C at any point: a known error in good time, no thread left, and on it goes."""
+    kind = next((FAILS[prefix] for prefix in FAILS if point.startswith(prefix)), "unavailable")
+    for family in FAMILIES:
+        name = next((each for each in family if point in recorded[each]), None)
+        if name is None:
+            continue
+        hits = recorded[name][point]
+        for failure, hit in ((kind, (hits + 1) // 2), ("interrupted", hits // 2 + 1)):
+            fail(worlds, name, (point, hit, failure))
+
+
+def fail(worlds: Worlds, name: str, failure: tuple[str, int, str]) -> None:
+    world = worlds.fresh(SCENARIOS[name].world)
+    outcome = run(worlds.forker, name, world, fail=failure)
+    assert outcome.status in {"done", "raised"}, (name, failure, outcome)
+    known = outcome.exit_code is not None or outcome.error in {"", "KeyboardInterrupt"}
+    assert known, (name, failure, outcome.text)
+    assert outcome.threads == [], (name, failure)
+    assert outcome.leaked == [], (name, failure)
+    finished = outcome.status == "done" and name.startswith("init")
+    before = newest(worlds, name, world)
+    if not finished:
+        goes_on(worlds, name, world, before)
+    worlds.drop(world)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_harms_nothing_in_any_situation(
+    worlds: Worlds, recorded: dict[str, dict[str, int]], point: str
+) -> None:
+    """The same in every scenario, rare ones too."""
+    for name, hit in cells(recorded, point, everywhere=True):
+        crash(worlds, point, name, hit)

@@ -105,7 +105,9 @@ def _rehearse(called: Invocation, policy: Policy) -> int:
 
 def _back_up(called: Invocation, policy: Policy, choices: BackupChoices) -> int:
     output = called.output
-    before = last_size(called.configuration, policy.name, called.clock)
+    # Only an estimate of the time left needs it; nobody sees one of a quiet run.
+    silent = output.quiet and not output.json
+    before = None if silent else last_size(called.configuration, policy.name, called.clock)
     files_total, plain_total = before or (None, None)
     with show_progress(output, called.clock, policy.name, terminal=sys.stderr.isatty()) as show:
 

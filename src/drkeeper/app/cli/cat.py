@@ -13,7 +13,7 @@ from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.output import ClosedPipeError
 from drkeeper.app.cli.reaching import Reach, reach_options
 from drkeeper.app.cli.text import path_from_user
-from drkeeper.app.wiring.contents import write_content
+from drkeeper.operations.contents import write_content
 
 
 @make_command()

@@ -10,9 +10,9 @@ import click
 
 from drkeeper.app.cli.completing import snapshot_ids
 from drkeeper.app.cli.invocation import Invocation
-from drkeeper.app.wiring.looking import choose
 from drkeeper.model.instants import Asked, distance, local_text, parse_instant, rfc3339
 from drkeeper.model.quantities import format_duration
+from drkeeper.operations.snapshots import choose
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
 

@@ -25,13 +25,13 @@ from drkeeper.app.config.samples import policy_text, settings_text
 from drkeeper.app.wiring.backups import BackupChoices, BackupOutcome, run_backup
 from drkeeper.app.wiring.births import Wishes, end_birth, make_repository
 from drkeeper.app.wiring.checks import CheckChoices, run_check
-from drkeeper.app.wiring.looking import choose
 from drkeeper.app.wiring.repositories import Access, open_for_reading
 from drkeeper.app.wiring.restores import RestoreChoices, run_restore
 from drkeeper.errors import ConfigurationError, VerificationError
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.quantities import format_size
 from drkeeper.operations.check import CheckReport
+from drkeeper.operations.snapshots import choose
 
 _T = TypeVar("_T")
 MARKER = ".drkeeper-demo"

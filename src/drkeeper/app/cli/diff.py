@@ -11,10 +11,10 @@ from drkeeper.app.cli.listing import entry_fields
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.reaching import Reach, reach_options
 from drkeeper.app.cli.text import path_from_user, safe_path
-from drkeeper.app.wiring.contents import Change, differences, entries
-from drkeeper.app.wiring.looking import choose, snapshots
 from drkeeper.errors import InstantNotReachableError
 from drkeeper.model.instants import rfc3339
+from drkeeper.operations.contents import Change, differences, entries
+from drkeeper.operations.snapshots import choose, snapshots
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
 

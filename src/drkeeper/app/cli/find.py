@@ -14,9 +14,9 @@ from drkeeper.app.cli.listing import entry_fields
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.reaching import Reach, reach_options
 from drkeeper.app.cli.text import safe_path
-from drkeeper.app.wiring.contents import entries
-from drkeeper.app.wiring.looking import snapshots
 from drkeeper.model.instants import rfc3339
+from drkeeper.operations.contents import entries
+from drkeeper.operations.snapshots import snapshots
 from drkeeper.repository.commit import Commit
 
 FOUND_NOTHING = 1

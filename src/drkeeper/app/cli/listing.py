@@ -4,8 +4,8 @@ import stat
 from datetime import UTC, datetime, tzinfo
 
 from drkeeper.app.cli.text import json_path, safe, safe_path
-from drkeeper.app.wiring.contents import Named
 from drkeeper.model.entry import FileType
+from drkeeper.operations.contents import Named
 
 _KINDS = {
     FileType.FILE: (stat.S_IFREG, "file"),

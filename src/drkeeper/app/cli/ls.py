@@ -12,8 +12,8 @@ from drkeeper.app.cli.listing import entry_fields, long_line
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.reaching import Reach, reach_options
 from drkeeper.app.cli.text import path_from_user, safe_path
-from drkeeper.app.wiring.contents import Named, entries
 from drkeeper.errors import TargetError
+from drkeeper.operations.contents import Named, entries
 from drkeeper.repository.reader import SnapshotReader
 
 

@@ -9,9 +9,9 @@ from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.reaching import Reach, reach_options
 from drkeeper.app.cli.text import safe, table
-from drkeeper.app.wiring.looking import Snapshot, snapshots
 from drkeeper.model.instants import local_text
 from drkeeper.model.quantities import format_size
+from drkeeper.operations.snapshots import Snapshot, snapshots
 
 
 @make_command()

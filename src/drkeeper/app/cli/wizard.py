@@ -7,11 +7,11 @@ import click
 from drkeeper.app.cli.choosing import Wanted, find_snapshot, zone_of
 from drkeeper.app.cli.invocation import Invocation
 from drkeeper.app.cli.text import command_line, path_from_user, safe, table
-from drkeeper.app.wiring.looking import Snapshot, snapshots
 from drkeeper.app.wiring.restores import RestoreChoices
 from drkeeper.errors import ConfigurationError
 from drkeeper.model.instants import local_text
 from drkeeper.model.quantities import format_size
+from drkeeper.operations.snapshots import Snapshot, snapshots
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
 

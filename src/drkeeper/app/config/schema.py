@@ -5,6 +5,8 @@
 
 import re
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -81,6 +83,8 @@ def _schedule(value: object) -> Schedule:
 
 
 def _zone(name: str) -> str:
+    if name == "UTC":  # everywhere, and the list of all zones takes 600 files to read
+        return name
     if name not in available_timezones():
         guess = did_you_mean(name, sorted(available_timezones()))
         raise ValueError(f"no time zone {name!r}{guess}")
@@ -161,7 +165,8 @@ class _Strict(BaseModel):
         strict=True,
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
+        # A validator is made for what is checked, not for every section by itself.
+        defer_build=True,
     )
 
 
@@ -309,9 +314,39 @@ def schema_text() -> str:
     import json  # noqa: PLC0415 - only this command needs it
 
     schema = PolicyFile.model_json_schema()
+    texts = _attribute_docstrings()
+    sections = schema["$defs"]
+    for name, model in {PolicyFile.__name__: schema, **sections}.items():
+        for key, value in model["properties"].items():
+            section = sections.get(value.get("$ref", "").rpartition("/")[2], {})
+            if texts[name, key] != section.get("description"):  # said there already
+                value["description"] = texts[name, key]
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "drkeeper policy"
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _attribute_docstrings() -> dict[tuple[str, str], str]:
+    """Return the text below each key of each model.
+
+    pydantic could read them as well, but would do so, for every model, each time drkeeper starts.
+    """
+    import ast  # noqa: PLC0415 - only the export of the schema needs it
+    import inspect  # noqa: PLC0415 - as above
+
+    texts: dict[tuple[str, str], str] = {}
+    for model in ast.parse(Path(__file__).read_bytes()).body:
+        if not isinstance(model, ast.ClassDef):
+            continue
+        for key, text in pairwise(model.body):
+            if (
+                isinstance(key, ast.AnnAssign)
+                and isinstance(key.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
+                texts[model.name, key.target.id] = inspect.cleandoc(str(text.value.value))
+    return texts
 
 
 def is_secret_word(key: str) -> bool:

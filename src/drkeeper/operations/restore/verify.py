@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -47,15 +48,16 @@ class Verifier:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="drkeeper-verify")
         self._group: list[Written] = []
         self._directory: Directory | None = None
-        self._waiting: list[Future[None]] = []
+        self._waiting: deque[tuple[Future[None], Directory]] = deque()
         self._buffers = threading.local()
 
     def close(self) -> None:
         """Drop what was not begun, wait for the rest."""
-        for future in self._waiting:
+        for future, directory in self._waiting:
             if future.cancel():
-                continue
-            future.exception()
+                directory.release()  # else whoever checks does
+            else:
+                future.exception()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def file(self, directory: Directory, written: Written) -> None:
@@ -72,17 +74,16 @@ class Verifier:
         if self._directory is not None and self._group:
             group, self._group = self._group, []
             directory = self._directory.retain()
-            self._waiting.append(self._pool.submit(self._check, directory, group))
+            self._waiting.append((self._pool.submit(self._check, directory, group), directory))
         self._directory = None
         while len(self._waiting) > _WAITING:
-            self._waiting.pop(0).result()
+            self._waiting.popleft()[0].result()
 
     def wait(self) -> None:
         """Finish."""
         self.flush()
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            future.result()
+        while self._waiting:
+            self._waiting.popleft()[0].result()
 
     def metadata_of(self, found: os.stat_result, entry: Entry, owner: tuple[int, int]) -> None:
         """Compare what ``stat`` says with what should be."""

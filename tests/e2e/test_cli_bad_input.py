@@ -307,6 +307,28 @@ def test_damage_is_reported_never_guessed_around(installed):
     expect(installed.run("restore", "files", "--to", "out"), 20)
 
 
+def test_a_damaged_journal_never_makes_an_old_snapshot_look_like_the_newest(installed):
+    """Exit 20, also on a machine that has never seen the repository; salvage shows what is sound."""
+    for _ in range(2):
+        assert installed.run("backup", "files").returncode == 0
+    journal = installed.store / "journal"
+    third_last = journal / f"{len(list(journal.iterdir())) - 2:016d}"
+    content = bytearray(third_last.read_bytes())
+    content[100] ^= 1
+    third_last.chmod(0o600)
+    third_last.write_bytes(content)
+    for seen_before in (True, False):
+        if not seen_before:
+            shutil.rmtree(installed.home / "state")
+        for command in (("snapshots",), ("restore", "files", "--to", "out")):
+            expect(installed.run(*command), 20, "--salvage")
+    assert not (installed.home / "out").exists()
+    found = installed.run("snapshots", "--salvage")
+    assert found.returncode == 0, found.stderr
+    assert "damaged" in found.stderr
+    assert installed.run("restore", "files", "--salvage", "--to", "out").returncode == 0
+
+
 def test_a_damaged_ledger_costs_no_backup(installed):
     """Exit 3: the snapshot is made, the warning names the ledger."""
     ledger = installed.home / "state" / "ledger.sqlite"

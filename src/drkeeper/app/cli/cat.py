@@ -11,7 +11,7 @@ from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.output import ClosedPipeError
-from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import path_from_user
 from drkeeper.operations.contents import write_content
 
@@ -20,7 +20,7 @@ from drkeeper.operations.contents import write_content
 @click.argument("policy", shell_complete=policy_names)
 @click.argument("path")
 @choosing_options
-@reach_options
+@looking_options
 def command(
     policy: str, path: str, *, reach: Reach, instant: str | None, snapshot: str | None
 ) -> None:

@@ -9,7 +9,7 @@ from drkeeper.app.cli.completing import policy_names, snapshot_ids
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.listing import entry_fields
 from drkeeper.app.cli.opening import open_repository
-from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import path_from_user, safe_path
 from drkeeper.errors import InstantNotReachableError
 from drkeeper.model.instants import rfc3339
@@ -33,7 +33,7 @@ _WORDS = {
 @click.argument("old", required=False, shell_complete=snapshot_ids)
 @click.argument("new", required=False, shell_complete=snapshot_ids)
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Only at and below this path.")
-@reach_options
+@looking_options
 def command(
     policy: str, old: str | None, new: str | None, *, reach: Reach, paths: tuple[str, ...]
 ) -> None:

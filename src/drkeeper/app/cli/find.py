@@ -12,7 +12,7 @@ from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.listing import entry_fields
 from drkeeper.app.cli.opening import open_repository
-from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import safe_path
 from drkeeper.model.instants import rfc3339
 from drkeeper.operations.contents import entries
@@ -27,7 +27,7 @@ FOUND_NOTHING = 1
 @click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
 @choosing_options
 @click.option("--all", "every", is_flag=True, help="Look into every snapshot of the policy.")
-@reach_options
+@looking_options
 def command(
     policy: str,
     patterns: tuple[str, ...],

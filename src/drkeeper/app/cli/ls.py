@@ -10,7 +10,7 @@ from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.listing import entry_fields, long_line
 from drkeeper.app.cli.opening import open_repository
-from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import path_from_user, safe_path
 from drkeeper.errors import TargetError
 from drkeeper.operations.contents import Named, entries
@@ -23,7 +23,7 @@ from drkeeper.repository.reader import SnapshotReader
 @choosing_options
 @click.option("-r", "--recursive", is_flag=True, help="Everything below, not only one level.")
 @click.option("-l", "--long", "details", is_flag=True, help="Mode, owner, size and time too.")
-@reach_options
+@looking_options
 def command(  # noqa: PLR0913 - one parameter an option
     policy: str,
     paths: tuple[str, ...],

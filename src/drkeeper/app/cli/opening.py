@@ -3,15 +3,45 @@
 from drkeeper.app.cli.invocation import Invocation
 from drkeeper.app.cli.reaching import Reach, access
 from drkeeper.app.wiring.repositories import open_for_reading
+from drkeeper.errors import IntegrityError
 from drkeeper.repository.repository import Repository
+
+_SALVAGE = "To see and restore what is sound all the same, add --salvage."
 
 
 def open_repository(called: Invocation, reach: Reach, policy: str | None) -> Repository:
     """Open the repository that the options, the policy or the configuration name, to read it.
 
+    A damaged journal may hide the newest snapshots. Nobody is to take an older one for the newest
+    without knowing, so that is an error, unless salvage was asked for.
+
     Raises:
+        IntegrityError: The journal is damaged or was rolled back.
         DrkeeperError: As ``wiring.repositories.open_for_reading``.
     """
     known = called.configuration.policies.get(policy or "")
     chosen = access(called, reach, repository=known.repository if known else None)
-    return open_for_reading(chosen, called.state, called.clock, called.passphrase)
+    try:
+        repository = open_for_reading(
+            chosen, called.state, called.clock, called.passphrase, salvage=reach.salvage
+        )
+    except IntegrityError as error:
+        error.hint = f"{error.hint or 'Run drkeeper check.'} {_SALVAGE}"
+        raise
+    journal = repository.journal
+    if journal.broken_at is not None:
+        damage = (
+            f"the journal is damaged before entry {journal.broken_at}: newer snapshots are lost"
+        )
+        if not reach.salvage:
+            raise IntegrityError(damage, hint=f"Run drkeeper check. {_SALVAGE}")
+        called.output.warning(damage)
+    for finding in journal.findings:
+        called.output.warning(finding)
+    for void in journal.voids:
+        if void.n > journal.state.n:
+            called.output.warning(
+                f"journal entry {void.n}, the newest, is void: {void.reason}; "
+                "if it was a snapshot, that snapshot is not shown"
+            )
+    return repository

@@ -30,6 +30,7 @@ class Reach:
         path_style: Whether the bucket stands in the path.
         identities: Recovery kits or key files.
         admins: Public admin keys to trust.
+        salvage: Use what is sound of a damaged journal.
     """
 
     repository: str | None = None
@@ -41,6 +42,7 @@ class Reach:
     path_style: bool | None = None
     identities: tuple[Path, ...] = ()
     admins: tuple[str, ...] = ()
+    salvage: bool = False
 
 
 _STORE_OPTIONS = (
@@ -68,7 +70,7 @@ def reach_options(function: _F) -> _F:
 
     @functools.wraps(function)
     def with_reach(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own
-        fields = {name: options.pop(name) for name in Reach.__dataclass_fields__}
+        fields = {n: options.pop(n) for n in Reach.__dataclass_fields__ if n in options}
         return function(*args, reach=Reach(**fields), **options)
 
     for option in (
@@ -93,6 +95,15 @@ def reach_options(function: _F) -> _F:
     )[::-1]:
         with_reach = option(with_reach)
     return with_reach  # type: ignore[return-value] # wraps it, with other options
+
+
+def looking_options(function: _F) -> _F:
+    """Add the options that find a repository and say how to read one that is damaged."""
+    return click.option(
+        "--salvage",
+        is_flag=True,
+        help="Use what is sound of a damaged or rolled-back journal.",
+    )(reach_options(function))
 
 
 def access(called: Invocation, reach: Reach, *, repository: str | None = None) -> Access:

@@ -13,7 +13,7 @@ from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import Invocation, interactive, this_invocation
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.progress import Step, show_progress
-from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import path_from_user, safe, safe_path
 from drkeeper.app.wiring.restores import (
     RestoreChoices,
@@ -49,7 +49,7 @@ MOST_PROBLEMS = 20
 @click.option("--no-verify", is_flag=True, help="Do not read everything back.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@reach_options
+@looking_options
 def command(policy: str | None, paths: tuple[str, ...], *, reach: Reach, **options: Any) -> int:  # noqa: ANN401
     """Bring back what a policy protects, as it was at an instant.
 

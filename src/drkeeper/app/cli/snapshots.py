@@ -7,7 +7,7 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.opening import open_repository
-from drkeeper.app.cli.reaching import Reach, reach_options
+from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import safe, table
 from drkeeper.model.instants import local_text
 from drkeeper.model.quantities import format_size
@@ -17,7 +17,7 @@ from drkeeper.operations.snapshots import Snapshot, snapshots
 @make_command()
 @click.argument("policy", required=False, shell_complete=policy_names)
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Only those so marked.")
-@reach_options
+@looking_options
 def command(policy: str | None, *, reach: Reach, tags: tuple[str, ...]) -> None:
     """List snapshots, oldest first.
 

@@ -111,7 +111,7 @@ FAMILIES = (
 )
 """Of each kind of operation, the first scenario that reaches a point stands for the others."""
 
-FAILS = {"storage.folder.": "broken", "ledger.": "interrupted", "app.": "broken"}
+FAILS = {"storage.folder.": "broken", "ledger.": "interrupted", "app.config.": "broken"}
 """What goes wrong beside a system call is an ``OSError``; between them, what a store would say."""
 
 

@@ -166,14 +166,14 @@ class Siege:
 
 
 def stir(top: Path, chance: random.Random) -> None:
-    """Change a few things in a tree."""
+    """Change a few things in a tree; what is large stays, or the next backup would be refused."""
     files = sorted(path for path in top.rglob("*") if path.is_file() and not path.is_symlink())
     for _ in range(chance.randint(1, 4)):
         path = chance.choice(files)
         match chance.randrange(5):
             case 0:
                 (top / f"new-{chance.randrange(40)}").write_bytes(chance.randbytes(2000))
-            case 1 if len(files) > 15 and path.exists():
+            case 1 if len(files) > 15 and path.exists() and path.stat().st_size < 100_000:
                 path.unlink()
             case 2 if path.exists():
                 with open(path, "r+b") as file:

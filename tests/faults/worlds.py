@@ -22,7 +22,7 @@ from drkeeper.app.wiring.births import Wishes, end_birth, make_repository
 from drkeeper.app.wiring.repositories import Access, host_key, open_for_reading
 from drkeeper.app.wiring.runs import RunRecord, open_run_ledger
 from drkeeper.app.wiring.stores import open_store
-from drkeeper.errors import InstantNotReachableError, StorageUnavailableError
+from drkeeper.errors import InstantNotReachableError, IntegrityError, StorageUnavailableError
 from drkeeper.ledger.ledger import Ledger
 from drkeeper.model.run import (
     CheckKind,
@@ -108,7 +108,7 @@ def warn(message: str) -> None:
     del message
 
 
-@dataclass
+@dataclass  # noqa: PLR0904 - one object for tests to hold
 class World:
     """One installation below ``root``, protecting ``source``.
 
@@ -356,7 +356,8 @@ class World:
             read_bytes=report.read_bytes,
         )
         record.end(RunState.SUCCEEDED, made=[made])
-        assert report.sound, report.findings
+        if not report.sound:
+            raise IntegrityError(f"not sound: {report.findings}")
         return report
 
 

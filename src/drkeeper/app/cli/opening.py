@@ -6,8 +6,6 @@ from drkeeper.app.wiring.repositories import open_for_reading
 from drkeeper.errors import IntegrityError
 from drkeeper.repository.repository import Repository
 
-_SALVAGE = "To see and restore what is sound all the same, add --salvage."
-
 
 def open_repository(called: Invocation, reach: Reach, policy: str | None) -> Repository:
     """Open the repository that the options, the policy or the configuration name, to read it.
@@ -26,15 +24,18 @@ def open_repository(called: Invocation, reach: Reach, policy: str | None) -> Rep
             chosen, called.state, called.clock, called.passphrase, salvage=reach.salvage
         )
     except IntegrityError as error:
-        error.hint = f"{error.hint or 'Run drkeeper check.'} {_SALVAGE}"
-        raise
+        raise IntegrityError(
+            str(error), hint="Run drkeeper check; to use what is sound all the same, add --salvage."
+        ) from error
     journal = repository.journal
     if journal.broken_at is not None:
         damage = (
             f"the journal is damaged before entry {journal.broken_at}: newer snapshots are lost"
         )
         if not reach.salvage:
-            raise IntegrityError(damage, hint=f"Run drkeeper check. {_SALVAGE}")
+            raise IntegrityError(
+                damage, hint="Run drkeeper check; to use what is sound all the same, add --salvage."
+            )
         called.output.warning(damage)
     for finding in journal.findings:
         called.output.warning(finding)

@@ -49,10 +49,10 @@ FULL_POINTS = (
 
 @pytest.mark.parametrize("point", FULL_POINTS)
 def test_no_space_at_a_write(worlds: Worlds, point: str) -> None:
-    """ENOSPC at the first and the last hit: exit 21 or no harm at all; the next run succeeds."""
+    """ENOSPC at the first and a later hit: exit 21 or no harm at all; the next run succeeds."""
     struck = 0
     for name in ("first", "changed", "restore", "restore-in-place"):
-        for hit in (1, 2, 5):
+        for hit in (1, 5):
             world = worlds.fresh(SCENARIOS[name].world)
             operation = SCENARIOS[name].operation.__name__
             outcome = worlds.forker.run(operation, world, fail=(point, hit, "full"))

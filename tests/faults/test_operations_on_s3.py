@@ -173,8 +173,8 @@ def test_fault_during_an_operation(cloud: Cloud, operation: str, kind: str) -> N
     """Once early, once later, and from some request on for ever: typed ends, nothing lost or twice."""
     for verb in VERBS:
         for after, times in ((0, 1), (3, 1), (2, None)):
-            if after >= cloud.requests(operation)[verb]:
-                continue
+            if after >= cloud.requests(operation)[verb] or (after == 3 and verb != "PUT"):
+                continue  # one read is like another
             if times is None and kind.startswith("stall") and verb != "PUT":
                 continue  # seconds each, and to the client the same as a reset for ever
             world = cloud.fresh(empty=operation == "init")

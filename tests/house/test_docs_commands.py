@@ -1,4 +1,4 @@
-"""What the quick start shows is what happens: its commands run, in order, in a scratch home."""
+"""What the pages show is what happens: their commands run, in order, in a scratch home."""
 
 import os
 import re
@@ -6,22 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "quick-start.md"
+import pytest
+
+TOP = Path(__file__).parents[2]
+QUICK_START = TOP / "docs" / "quick-start.md"
+README = TOP / "README.md"
 
 
-def commands():
+def commands(page: Path) -> list[str]:
     """Return the commands of all console blocks, in order."""
-    blocks = re.findall(r"^```console\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line]
 
 
-def test_the_quick_start_runs_as_shown(tmp_path):
-    """A newcomer who types it gets no error."""
+def run_all(page: Path, tmp_path: Path, home: Path) -> None:
     script = tmp_path / "drkeeper"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m drkeeper "$@"\n')
     script.chmod(0o755)
-    home = tmp_path / "home"
-    home.mkdir()
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "HOME": str(home),
@@ -29,7 +30,7 @@ def test_the_quick_start_runs_as_shown(tmp_path):
         "DRKEEPER_STATE_DIR": str(home / "state"),
         "DRKEEPER_CACHE_DIR": str(home / "cache"),
     }
-    for command in commands():
+    for command in commands(page):
         done = subprocess.run(
             ["bash", "-c", command],
             env=environment,
@@ -41,12 +42,40 @@ def test_the_quick_start_runs_as_shown(tmp_path):
             check=False,
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+def test_the_quick_start_runs_as_shown(tmp_path, home):
+    """A newcomer who types it gets no error."""
+    run_all(QUICK_START, tmp_path, home)
     for name in ("before", "restored", "from-the-kit"):
         assert (home / name / str(home)[1:] / "documents" / "letters" / "one.txt").is_file()
     assert (home / "documents" / "list.txt").read_text() == "a list\n"
 
 
+def test_the_five_minutes_of_the_readme_run_as_shown(tmp_path, home):
+    """The first thing anybody tries works, the recovery kit included."""
+    (home / "documents").mkdir()
+    (home / "documents" / "letter.txt").write_text("Dear reader\n")
+    run_all(README, tmp_path, home)
+    for name in ("restored", "from-the-kit"):
+        copy = home / name / str(home)[1:] / "documents" / "letter.txt"
+        assert copy.read_text() == "Dear reader\n"
+
+
+def test_no_other_page_shows_commands_that_nobody_runs():
+    """A page with console blocks is run by a test here, or shows its commands otherwise."""
+    pages = {page for page in [*(TOP / "docs").rglob("*.md"), README] if commands(page)}
+    assert pages == {QUICK_START, README}
+
+
 def test_every_command_of_the_quick_start_is_a_command():
     """At least the daily verbs are shown."""
-    shown = {line.split()[1] for line in commands() if line.startswith("drkeeper ")}
+    shown = {line.split()[1] for line in commands(QUICK_START) if line.startswith("drkeeper ")}
     assert {"init", "backup", "restore", "snapshots", "check"} <= shown

@@ -15,8 +15,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-DEFAULT_LEVEL: Final = 3
-"""Source: zstd's own default; docs/performance.md has speed and size of the others."""
+DEFAULT_LEVEL: Final = 2
+"""Source: docs/adr/0095-zstd-level-2.md has speed and size of the others."""
 
 WORTHWHILE: Final = 0.97
 """Stored as it is when zstd saves less than this. Source: docs/format.md, 5."""

@@ -61,7 +61,7 @@ class WriterOptions:
         # Half for packs: each upload has one that is read and one that is sealed into.
         uploads = max(1, min(self.uploads, (budget // 2 - packs) // (2 * packs)))
         left = budget // 2 - (uploads - 1) * packs // 2
-        return uploads, uploads + 1, max(_LEAST_CONTENT, min(2 * self.workers + 4, left // content))
+        return uploads, uploads + 1, max(_LEAST_CONTENT, min(2 * self.workers + 1, left // content))
 
 
 class SnapshotWriter:

@@ -1,10 +1,20 @@
 """The command line: one module per verb."""
 
+import gc
 import sys
+from typing import Final
+
+GARBAGE_AFTER: Final = (200_000, 10, 10)
+"""How many objects more make Python look for reference cycles: some 20 MB at most.
+
+Source: measured; with Python's own 700, a tenth of a short run is spent looking at imported
+modules, which are no garbage.
+"""
 
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
+    gc.set_threshold(*GARBAGE_AFTER)
     from drkeeper.app.cli.program import run  # noqa: PLC0415 - importing the package costs nothing
 
     sys.exit(run(sys.argv[1:]))

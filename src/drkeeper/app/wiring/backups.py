@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import make_private
@@ -124,7 +125,7 @@ def run_backup(  # noqa: PLR0913 - what a run is made of, by name
                 next_due=policy.next_due(clock.now()),
                 tags={**policy.tags, **choices.tags},
                 allow_shrink=choices.allow_shrink,
-                options=_options(policy),
+                options=_options(policy, local=folder_of(settings) is not None),
             ),
             on_progress,
         )
@@ -137,12 +138,18 @@ def run_backup(  # noqa: PLR0913 - what a run is made of, by name
     return BackupOutcome(report, record.intact, clock.monotonic() - begun_at)
 
 
-def _options(policy: Policy) -> WriterOptions:
+_LOCAL_UPLOADS: Final = 2
+"""A folder answers at once: one object is sealed while the other is written and flushed; a third
+would only take two buffers more."""
+
+
+def _options(policy: Policy, *, local: bool) -> WriterOptions:
     limits = policy.limits
     default = WriterOptions()
     return WriterOptions(
         memory_bytes=limits.memory_bytes or default.memory_bytes,
         workers=limits.workers or default.workers,
+        uploads=_LOCAL_UPLOADS if local else default.uploads,
         level=limits.compression_level or default.level,
     )
 

@@ -3,6 +3,7 @@
 import errno
 import os
 from bisect import bisect_right
+from collections.abc import Callable
 
 from drkeeper.crypto.digests import Hasher, digest, hasher
 from drkeeper.model.entry import Entry, EntryFlag
@@ -10,6 +11,7 @@ from drkeeper.model.entry import Entry, EntryFlag
 READ_BYTES = 1024 * 1024
 """Read back in pieces of this; one buffer per thread."""
 
+_BLOCK = 4096
 _NOTHING = digest(b"")
 _UNREADABLE = int(EntryFlag.UNREADABLE)
 """A plain number, because operators of enumerations cost a microsecond each, for every file."""
@@ -70,18 +72,31 @@ def expected_digest(entry: Entry) -> bytes:
     return entry.digest or _NOTHING
 
 
-def content_digest(fd: int, entry: Entry, buffer: memoryview) -> bytes | None:
+Read = Callable[[memoryview, int], int]
+"""Reads into memory from an offset; returns how much, 0 at the end."""
+
+
+def content_digest(
+    fd: int, entry: Entry, buffer: memoryview, read: Read | None = None
+) -> bytes | None:
     """Return the digest of what an open file has where ``entry`` has data.
 
     ``None`` when the file ends early, or has anything but zeros where ``entry`` has holes.
+    ``read`` reads the data in another way than through ``fd``.
 
     Raises:
         OSError: It could not be read.
     """
+
+    def plainly(into: memoryview, offset: int) -> int:
+        return os.preadv(fd, [into], offset)
+
     total = hasher()
     end = 0
     for offset, length in Layout(entry).segments:
-        if not _is_hole(fd, end, offset, buffer) or not _add(fd, (offset, length), buffer, total):
+        if not _is_hole(fd, end, offset, buffer) or not _add(
+            read or plainly, (offset, length), buffer, total
+        ):
             return None
         end = offset + length
     if not _is_hole(fd, end, entry.size, buffer):
@@ -89,10 +104,11 @@ def content_digest(fd: int, entry: Entry, buffer: memoryview) -> bytes | None:
     return total.digest()
 
 
-def _add(fd: int, run: tuple[int, int], buffer: memoryview, total: Hasher) -> bool:
+def _add(read: Read, run: tuple[int, int], buffer: memoryview, total: Hasher) -> bool:
     offset, left = run
     while left:
-        count = os.preadv(fd, [buffer[:left]], offset)
+        # Whole blocks, because reading past the page cache takes no less.
+        count = min(read(buffer[: left + -left % _BLOCK], offset), left)
         if not count:
             return False
         total.update(buffer[:count])

@@ -14,6 +14,7 @@ from contextlib import suppress
 from drkeeper.faults import point
 from drkeeper.model.entry import Entry, FileType
 from drkeeper.operations.restore import syscalls
+from drkeeper.operations.restore.direct import Staging
 from drkeeper.operations.restore.layout import Layout
 from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.target import Directory, Names, unlink_quietly
@@ -142,6 +143,7 @@ class LargeFile:
         self.position = 0
         self.fresh = False
         self._layout = Layout(entry)
+        self._staging: Staging | None = None
         try:
             fd, temporary = create(directory.fd, names)
         except BaseException:
@@ -150,6 +152,7 @@ class LargeFile:
         name = entry.path.rpartition(b"/")[2]
         self.unfinished = Unfinished(self.directory, name, temporary, fd)
         try:
+            self._staging = Staging(fd, pool)
             os.ftruncate(fd, entry.size)
             for offset, length in self._layout.segments:
                 if length >= _PREALLOCATE_BYTES:
@@ -159,8 +162,18 @@ class LargeFile:
             raise
 
     def write(self, position: int, data: memoryview) -> None:
-        """Begin to write ``data``; it must stay as it is until :meth:`settle`."""
-        self._writes.append(self._pool.submit(self._write, position, data))
+        """Begin to write ``data``, of which nothing is needed any more on return.
+
+        Raises:
+            OSError: No space, or the device failed, now or in a write begun before.
+        """
+        staging = self._staging
+        if staging is None:
+            raise OSError(9, "the file is closed")
+        done = 0
+        for offset, length in self._layout.spans(position, len(data)):
+            staging.write(offset, data[done : done + length])
+            done += length
 
     def copy(self, position: int, length: int) -> None:
         """Begin to take a run of content from ``source``, where it is at the same place.
@@ -170,7 +183,7 @@ class LargeFile:
         self._writes.append(self._pool.submit(self._copy, position, length))
 
     def settle(self) -> None:
-        """Wait for what was begun.
+        """Wait for what is being copied, and tell what has failed so far.
 
         Raises:
             OSError: No space, or the device failed.
@@ -180,6 +193,8 @@ class LargeFile:
             write.exception()
         for write in writes:
             write.result()
+        if self._staging is not None:
+            self._staging.check()
 
     def finish(self, metadata: Metadata, owner: tuple[int, int], *, fresh: bool) -> None:
         """Complete the file and give it its name.
@@ -189,6 +204,7 @@ class LargeFile:
         """
         try:
             self.settle()
+            self._close_staging(keep=True)
             point("operations.restore.large.written")
             metadata.apply(self.unfinished.fd, self.entry, owner, fresh=fresh)
         except BaseException:
@@ -203,23 +219,21 @@ class LargeFile:
         """Remove what there is."""
         with suppress(OSError):
             self.settle()
+        with suppress(OSError):
+            self._close_staging(keep=False)
         self.unfinished.discard()
         self._release()
+
+    def _close_staging(self, *, keep: bool) -> None:
+        staging, self._staging = self._staging, None
+        if staging is not None:
+            staging.close(keep=keep)
 
     def _release(self) -> None:
         if self.source is not None:
             os.close(self.source)
             self.source = None
         self.directory.release()
-
-    def _write(self, position: int, data: memoryview) -> None:
-        done = 0
-        for offset, length in self._layout.spans(position, len(data)):
-            end = done + length
-            while done < end:
-                count = os.pwrite(self.unfinished.fd, data[done:end], offset)
-                done += count
-                offset += count  # noqa: PLW2901 - a short write goes on where it stopped
 
     def _copy(self, position: int, length: int) -> None:
         fd, source = self.unfinished.fd, self.source

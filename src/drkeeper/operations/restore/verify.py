@@ -1,5 +1,6 @@
 """Reading back what was restored, through names and fresh descriptors, before success is reported."""
 
+import mmap
 import os
 import stat
 import threading
@@ -10,7 +11,8 @@ from contextlib import contextmanager
 
 from drkeeper.crypto.digests import digest
 from drkeeper.model.entry import Entry
-from drkeeper.operations.restore.layout import READ_BYTES, content_digest, expected_digest
+from drkeeper.operations.restore.direct import WINDOW_BYTES, Reader
+from drkeeper.operations.restore.layout import content_digest, expected_digest
 from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.report import Severity, Tally
 from drkeeper.operations.restore.rights import MAX_ID, Rights
@@ -144,13 +146,16 @@ class Verifier:
     def _digest(self, fd: int, entry: Entry) -> bytes | None:
         if entry.size < _WHOLE_BYTES and entry.extra.segments is None:
             return digest(os.read(fd, entry.size + 1))
-        if entry.size >= FROM_DISK_BYTES:
-            os.fdatasync(fd)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         buffer = getattr(self._buffers, "buffer", None)
         if buffer is None:
-            buffer = self._buffers.buffer = memoryview(bytearray(READ_BYTES))
-        return content_digest(fd, entry, buffer)
+            buffer = self._buffers.buffer = memoryview(mmap.mmap(-1, WINDOW_BYTES))
+        if entry.size < FROM_DISK_BYTES:
+            return content_digest(fd, entry, buffer)
+        reader = Reader(fd)
+        try:
+            return content_digest(fd, entry, buffer, reader.read)
+        finally:
+            reader.close()
 
     def _differs(self, entry: Entry, message: str) -> None:
         self._tally.add(Severity.DIFFERS, "differs", entry.path, message)

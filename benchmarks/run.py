@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import data
@@ -61,8 +61,28 @@ def make_data(work: Path, names: list[str], scale: float) -> dict[str, Path]:
     return trees
 
 
-def one_round(tools: list[Tool], tree: Path, seed: int, results: Results, name: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One pass of every tool over one tree.
+
+    Attributes:
+        name: Of the data, in the table.
+        tree: What is backed up.
+        seed: Decides what is changed.
+        targets: Folder that receives what is restored. It is not emptied between measurements: ext4
+            avoids inodes that were just freed, and whoever creates files next would pay for it.
+    """
+
+    name: str
+    tree: Path
+    seed: int
+    targets: Path
+
+
+def one_round(tools: list[Tool], this: Round, results: Results) -> None:
     """Take every tool through the four steps, step by step, so that they alternate."""
+    name, tree, seed = this.name, this.tree, this.seed
+    this.targets.mkdir(parents=True, exist_ok=True)
     for tool in tools:
         data.remove(tool.work)
         tool.init()
@@ -73,9 +93,7 @@ def one_round(tools: list[Tool], tree: Path, seed: int, results: Results, name: 
         for tool in tools:
             os.sync()
             if step == "restore":
-                target = tool.work / "restored"
-                measured = tool.restore(target)
-                data.remove(target)
+                measured = tool.restore(this.targets / f"{tool.name}-{seed}")
             else:
                 measured = tool.back_up(tree)
             results.setdefault(name, {}).setdefault(step, {}).setdefault(tool.name, []).append(
@@ -158,7 +176,15 @@ def run_folder(args: argparse.Namespace, restic: str | None, results: Results) -
             tools.append(Borg(args.work / "borg", borg))
         for number in range(args.rounds):
             order = tools[number % len(tools) :] + tools[: number % len(tools)]
-            one_round(order, tree, 100 + number, results, name)
+            one_round(order, Round(name, tree, 100 + number, args.work / "restored"), results)
+        forget(args.work / "restored")
+
+
+def forget(targets: Path) -> None:
+    """Remove what was restored, and wait until the file system has got over it."""
+    data.remove(targets)
+    os.sync()
+    time.sleep(SETTLE_S)
 
 
 def run_s3(args: argparse.Namespace, restic: str | None, results: Results) -> None:
@@ -180,9 +206,11 @@ def run_s3(args: argparse.Namespace, restic: str | None, results: Results) -> No
                     Drkeeper(args.work / "drkeeper-s3", own),
                     Restic(args.work / "restic-s3", restic, own),
                 ]
+                order = tools[:: 1 if number % 2 else -1]
                 one_round(
-                    tools[:: 1 if number % 2 else -1], tree, 200 + number, results, f"s3 {name}"
+                    order, Round(f"s3 {name}", tree, 200 + number, args.work / "restored"), results
                 )
+            forget(args.work / "restored")
 
 
 def make_bucket(bucket: Bucket) -> None:

@@ -25,13 +25,21 @@ from drkeeper.operations.restore import Overwrite, RestoreRequest, restore
 
 
 def walk(root: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield everything below ``root`` with what ``lstat`` says, by descriptors."""
-    for path, folders, files, at in os.fwalk(root, follow_symlinks=False):
-        for name in sorted(folders + files):
-            yield (
-                os.path.join(path, name),
-                os.stat(name, dir_fd=at, follow_symlinks=False),
-            )
+    """Yield every path below ``root`` with its status; however deep, and never through a link."""
+    waiting = [(root, os.open(root, os.O_RDONLY | os.O_DIRECTORY))]
+    while waiting:
+        path, at = waiting.pop()
+        for name in sorted(map(os.fsencode, os.listdir(at))):
+            below = os.path.join(path, name)
+            status = os.stat(name, dir_fd=at, follow_symlinks=False)
+            yield below, status
+            if stat.S_ISDIR(status.st_mode):
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                try:
+                    waiting.append((below, os.open(name, flags, dir_fd=at)))
+                except OSError:
+                    continue
+        os.close(at)
 
 
 def state(root: bytes) -> list[list[object]]:

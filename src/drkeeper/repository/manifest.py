@@ -20,7 +20,7 @@ from drkeeper.repository.chunk_store import ChunkRef
 from drkeeper.repository.compression import Compressor
 from drkeeper.repository.content import Sink, StoredContent
 from drkeeper.repository.parts import PartWriter
-from drkeeper.repository.pieces import MAX_ENTRY_EXTENTS, ChunkRow, Piece, ends_piece
+from drkeeper.repository.pieces import MAX_ENTRY_EXTENTS, ChunkRow, Piece, ends_piece, weight
 from drkeeper.repository.previous import PreviousPiece, prefixes_of
 from drkeeper.repository.snapshot_root import PieceAt
 from drkeeper.repository.workers import Workers
@@ -176,7 +176,7 @@ class ManifestWriter:
     def _append(self, entry: Entry, origin: Origin) -> None:
         self._entries.append(entry)
         self._origins.append(origin)
-        self._weight += 1 + (entry.size >> 20)
+        self._weight += weight(entry)
         if ends_piece(entry.path, len(self._entries), self._weight):
             self._cut()
 

@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 
 from drkeeper.errors import IntegrityError
-from drkeeper.model.entry import Entry, EntryFlag, FileType, sort_key
+from drkeeper.model.entry import NO_EXTRA, Entry, EntryFlag, FileType, sort_key
 
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
 """Longest plain chunk. Source: docs/format.md, 5."""
@@ -79,12 +79,18 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Piece)
 
 
-def weight(size: int) -> int:
-    """Return how many chunks a file of ``size`` bytes counts for when pieces are cut.
+def weight(entry: Entry) -> int:
+    """Return how many chunks an entry counts for when pieces are cut.
 
-    By its size alone, so that a file counts alike whether it was read or kept.
+    By its metadata alone, so that a file counts alike whether it was read or kept. Long paths and
+    much metadata count, too: a piece must stay far below the longest part there may be.
     """
-    return 1 + (size >> 20)
+    bulk = len(entry.path)
+    extra = entry.extra
+    if extra is not NO_EXTRA:
+        bulk += len(extra.target) + sum(len(name) + len(value) for name, value in extra.xattrs)
+        bulk += 16 * len(extra.segments or ())
+    return 1 + (entry.size >> 20) + (bulk >> 12)
 
 
 def ends_piece(path: bytes, entries: int, chunks: int) -> bool:

@@ -62,7 +62,7 @@ class PreviousPiece:
     def is_cut(self) -> bool:
         """Whether it ends where a piece ends whatever follows."""
         entries = self.piece.entries
-        chunks = sum(weight(entry.size) for entry in entries)
+        chunks = sum(weight(entry) for entry in entries)
         return ends_piece(entries[-1].path, len(entries), chunks)
 
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import struct
 
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -127,3 +128,16 @@ def set_project(fd: int, project: int) -> None:
     """Set the project id that quotas count by."""
     xflags, extsize, extents, _old, cow = _XATTR.unpack(fcntl.ioctl(fd, _GETXATTR, bytes(28)))
     fcntl.ioctl(fd, _SETXATTR, _XATTR.pack(xflags, extsize, extents, project, cow))
+
+
+def allow_descriptors() -> int:
+    """Let this process hold as many descriptors as it may, and return how many that is.
+
+    Source:
+        setrlimit(2), RLIMIT_NOFILE: the soft limit is kept low for programs that use select(2); any
+        process may raise it to the hard limit.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1 << 20 if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted

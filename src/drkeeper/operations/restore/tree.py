@@ -21,6 +21,7 @@ from drkeeper.operations.restore.metadata import Metadata, inherits
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.report import Severity, Tally
 from drkeeper.operations.restore.rights import Rights
+from drkeeper.operations.restore.syscalls import allow_descriptors
 from drkeeper.operations.restore.target import (
     OPEN_DIRECTORY,
     TEMPORARY,
@@ -37,8 +38,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BROKEN = frozenset({errno.EIO, errno.EROFS, errno.ENODEV, errno.EMFILE, errno.ENFILE})
 _WRITABLE = stat.S_IWUSR | stat.S_IXUSR
 _LEFT_OUT = frozenset({FileType.SOCKET, FileType.CHARACTER, FileType.BLOCK})
-_MAX_DEPTH = 500
-"""Each level holds a descriptor, and a process commonly has 1024."""
+_MAX_DEPTH = 12_000
+"""Each level holds a descriptor; see :func:`syscalls.allow_descriptors`."""
+
+_MAX_PATH_BYTES = 36_000
+"""Longer paths are in no snapshot of a real tree (docs/sources-files.md); every level keeps its own."""
+
+_OTHER_DESCRIPTORS = 512
+"""What else a restore holds open: files being read back, packs, the ledger."""
 
 _WAITING_LINKS = 10_000
 """Symbolic links wait for the end of their directory, but not more than these."""
@@ -114,6 +121,7 @@ class Tree:
         self._tally = tally
         self._pool = pool
         self._names = target.names
+        self._depth = min(_MAX_DEPTH, allow_descriptors() - _OTHER_DESCRIPTORS)
         self._deletes = manner.deletes
         status = os.fstat(target.root)
         root = Frame(b"", Directory(os.dup(target.root)), device=status.st_dev)
@@ -250,8 +258,8 @@ class Tree:
         if above.held is None:
             self._tally.skipped += 1
             return frame
-        if len(self._stack) > _MAX_DEPTH:
-            self._tally.add(Severity.FAILED, "deep", path, f"below {_MAX_DEPTH} directories")
+        if len(self._stack) > self._depth or len(path) > _MAX_PATH_BYTES:
+            self._tally.add(Severity.FAILED, "deep", path, f"below {len(self._stack)} directories")
             return frame
         try:
             self._open_directory(above, above.held.fd, name, frame)

@@ -50,6 +50,8 @@ LITTLE = WriterOptions(memory_bytes=64 * MIB, workers=2, uploads=2, level=1)
 AHEAD = timedelta(minutes=10)
 """The clock of a world is so far ahead that no file seems to have been written just now."""
 
+HOST = "keeper"
+
 
 class QuickClock:
     """The machine's time some minutes ahead; each look costs a second, and waiting costs none."""
@@ -198,7 +200,7 @@ class World:
     @contextmanager
     def opened_ledger(self) -> Iterator[Ledger]:
         """Open the ledger to look at it."""
-        with open_run_ledger(self.ledger, host="keeper", clock=self.clock, read_only=True) as found:
+        with open_run_ledger(self.ledger, host=HOST, clock=self.clock, read_only=True) as found:
             yield found
 
     def acks(self) -> list[Ack]:
@@ -227,6 +229,7 @@ class World:
         policies = self.configuration / "policies.d"
         policies.mkdir(parents=True)
         text = settings_text("primary", self.settings)
+        text = f"host: {HOST}\n{text}"  # as the operations run here, so that runs are of one host
         (self.configuration / "drkeeper.yaml").write_text(text)
         text = policy_text(self.policy, [str(self.source)], "primary")
         (policies / f"{self.policy}.yaml").write_text(text)
@@ -238,7 +241,7 @@ class World:
 
     def record(self) -> RunRecord:
         """Return the record of one run."""
-        return RunRecord(self.ledger, host="keeper", clock=self.clock, warn=warn)
+        return RunRecord(self.ledger, host=HOST, clock=self.clock, warn=warn)
 
     def key(self) -> KeyFile:
         """Return the key of this host."""
@@ -275,7 +278,7 @@ class World:
                     ),
                     repository=repository,
                     host=key,
-                    host_name="keeper",
+                    host_name=HOST,
                     cache_dir=str(self.root / "cache"),
                     state_dir=str(self.state),
                     clock=self.clock,

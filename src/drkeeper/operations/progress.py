@@ -9,6 +9,9 @@ from drkeeper.clock import Clock
 _EVERY_S: Final = 0.1
 """Ten times a second is as often as an eye follows."""
 
+_FILE_WORK: Final = 8192
+"""How many bytes of content take as long as creating a file, for the estimate of what is left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -31,6 +34,26 @@ class Progress:
     plain_total: int | None = None
     stored_bytes: int = 0
     current_path: bytes = b""
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the work that is done, 0 to 1; ``None`` when nobody knows.
+
+        Totals may be those of the last time: more than that is no reason to be done and go on.
+        """
+        if self.plain_total is None and self.files_total is None:
+            return None
+        total = (self.plain_total or 0) + _FILE_WORK * (self.files_total or 0)
+        done = self.plain_bytes if self.plain_total is not None else 0
+        done += _FILE_WORK * self.files if self.files_total is not None else 0
+        if done > total:
+            return None
+        return done / total if total else 1.0
+
+    def remaining_s(self, elapsed_s: float) -> float | None:
+        """Return the seconds left at the rate so far; ``None`` before anything is done."""
+        fraction = self.fraction
+        return elapsed_s * (1 - fraction) / fraction if fraction else None
 
 
 OnProgress = Callable[[Progress], None]

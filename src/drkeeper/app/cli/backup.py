@@ -1,6 +1,6 @@
 """``drkeeper backup``: take snapshots, now."""
 
-import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -8,7 +8,7 @@ import click
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import Invocation, this_invocation
-from drkeeper.app.cli.progress import Step, show_progress
+from drkeeper.app.cli.progress import show_progress
 from drkeeper.app.cli.text import safe_path
 from drkeeper.app.wiring.backups import (
     BackupChoices,
@@ -109,18 +109,15 @@ def _back_up(called: Invocation, policy: Policy, choices: BackupChoices) -> int:
     silent = output.quiet and not output.json
     before = None if silent else last_size(called.configuration, policy.name, called.clock)
     files_total, plain_total = before or (None, None)
-    with show_progress(output, called.clock, policy.name, terminal=sys.stderr.isatty()) as show:
+    with show_progress(output, called.clock, policy.name) as show:
 
         def on_progress(progress: Progress) -> None:
+            files, plain_bytes = progress.files_total, progress.plain_total
             show(
-                Step(
-                    progress.phase,
-                    progress.files,
-                    progress.files_total or files_total,
-                    progress.plain_bytes,
-                    progress.plain_total or plain_total,
-                    progress.stored_bytes,
-                    progress.current_path,
+                replace(
+                    progress,
+                    files_total=files_total if files is None else files,
+                    plain_total=plain_total if plain_bytes is None else plain_bytes,
                 )
             )
 

@@ -1,6 +1,5 @@
 """``drkeeper check``: whether a repository is whole and unchanged."""
 
-import sys
 from datetime import UTC, datetime
 
 import click
@@ -8,12 +7,19 @@ import click
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.output import safe_lines
-from drkeeper.app.cli.progress import Step, show_progress
+from drkeeper.app.cli.progress import show_progress
 from drkeeper.app.cli.reaching import Reach, access, reach_options
-from drkeeper.app.wiring.checks import CheckChoices, run_check, slice_of_percent
+from drkeeper.app.wiring.checks import run_check
 from drkeeper.errors import IntegrityError
 from drkeeper.model.quantities import format_size
-from drkeeper.operations.check import CheckFinding, CheckReport, Severity
+from drkeeper.operations.check import (
+    CheckFinding,
+    CheckReport,
+    CheckRequest,
+    Severity,
+    Slice,
+)
+from drkeeper.operations.progress import Progress
 
 WARNINGS = 3
 
@@ -35,17 +41,17 @@ def command(*, reach: Reach, blind: bool, read_data: str | None) -> int:
     nothing is lost but somebody should look.
     """
     called = this_invocation()
-    choices = CheckChoices(blind, _slice(called, read_data))
-    with show_progress(called.output, called.clock, "check", terminal=sys.stderr.isatty()) as show:
+    request = CheckRequest(blind, _slice(called, read_data))
+    with show_progress(called.output, called.clock, "check", things="objects") as show:
         report, intact = run_check(
             access(called, reach),
             called.configuration,
-            choices,
+            request,
             clock=called.clock,
             passphrase=called.passphrase,
             warn=called.output.warning,
             on_read=lambda objects, done, total: show(
-                Step("read", objects, None, done, total, done)
+                Progress("read", objects, None, done, total, done)
             ),
         )
     _tell(called, report)
@@ -53,14 +59,14 @@ def command(*, reach: Reach, blind: bool, read_data: str | None) -> int:
     return WARNINGS if warned or not intact else 0
 
 
-def _slice(called: Invocation, text: str | None) -> tuple[int, int] | None:
+def _slice(called: Invocation, text: str | None) -> Slice | None:
     if text is None:
         return None
     number = text.removesuffix("%")
     if not number.isdecimal() or not 1 <= int(number) <= 100:  # noqa: PLR2004 - percent
         raise click.BadParameter(f"{text!r} is not a percentage from 1% to 100%")
     days = (called.clock.now() - datetime(1970, 1, 1, tzinfo=UTC)).days
-    return slice_of_percent(int(number), days)
+    return Slice.percent(int(number), days)
 
 
 def _tell(called: Invocation, report: CheckReport) -> None:

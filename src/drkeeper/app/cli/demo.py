@@ -24,14 +24,17 @@ from drkeeper.app.config.locations import find_locations
 from drkeeper.app.config.samples import policy_text, settings_text
 from drkeeper.app.wiring.backups import BackupChoices, BackupOutcome, run_backup
 from drkeeper.app.wiring.births import Wishes, end_birth, make_repository
-from drkeeper.app.wiring.checks import CheckChoices, run_check
+from drkeeper.app.wiring.checks import run_check
 from drkeeper.app.wiring.repositories import Access, open_for_reading
-from drkeeper.app.wiring.restores import RestoreChoices, run_restore
+from drkeeper.app.wiring.restores import Recovery, run_restore
 from drkeeper.errors import ConfigurationError, VerificationError
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.quantities import format_size
-from drkeeper.operations.check import CheckReport
+from drkeeper.operations.check import CheckReport, CheckRequest, Slice
+from drkeeper.operations.progress import ignore
+from drkeeper.operations.restore import RestoreRequest
 from drkeeper.operations.snapshots import choose
+from drkeeper.repository.reader import SnapshotReader
 
 _T = TypeVar("_T")
 MARKER = ".drkeeper-demo"
@@ -193,7 +196,7 @@ class Demo:
             clock=self._clock,
             passphrase=None,
             warn=self._output.warning,
-            on_progress=lambda _: None,
+            on_progress=ignore,
         )
         report = outcome.report
         self._fact(
@@ -236,15 +239,14 @@ class Demo:
             Access(settings), configuration.locations.state, self._clock, None
         )
         commit = choose(repository, POLICY, between)
+        request = RestoreRequest(
+            SnapshotReader(repository, commit), os.fsencode(self._restored), self._clock
+        )
         outcome = run_restore(
-            repository,
-            commit,
-            RestoreChoices(POLICY, os.fsencode(self._restored)),
+            Recovery(POLICY, repository, commit, request),
             configuration,
-            clock=self._clock,
-            begun_at=self._clock.now(),
             warn=self._output.warning,
-            on_progress=lambda _: None,
+            on_progress=ignore,
         )
         report = outcome.report
         self._fact(
@@ -273,7 +275,7 @@ class Demo:
         report, _ = run_check(
             access,
             configuration,
-            CheckChoices(read=(0, 1)),
+            CheckRequest(read=Slice(0, 1)),
             clock=self._clock,
             passphrase=None,
             warn=self._output.warning,

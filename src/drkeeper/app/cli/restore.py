@@ -1,9 +1,8 @@
 """``drkeeper restore``: bring back what a policy protects."""
 
 import os
-import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -12,21 +11,15 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import Invocation, interactive, this_invocation
 from drkeeper.app.cli.opening import open_repository
-from drkeeper.app.cli.progress import Step, show_progress
+from drkeeper.app.cli.progress import show_progress
 from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import path_from_user, safe, safe_path
-from drkeeper.app.wiring.restores import (
-    RestoreChoices,
-    RestoreOutcome,
-    plan_restore,
-    report_of,
-    run_restore,
-)
+from drkeeper.app.wiring.restores import Recovery, RestoreOutcome, report_of, run_restore
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.quantities import format_size
-from drkeeper.operations.restore import Overwrite, Progress, RestoreReport, Severity
+from drkeeper.operations.restore import Overwrite, RestoreReport, RestoreRequest, Severity, plan
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.repository import Repository
+from drkeeper.repository.reader import SnapshotReader
 
 WARNINGS = 3
 MOST_PROBLEMS = 20
@@ -59,43 +52,44 @@ def command(policy: str | None, paths: tuple[str, ...], *, reach: Reach, **optio
     """
     called = this_invocation()
     if policy is None:
-        return _ask_or_refuse(called, reach)
+        return _ask_or_refuse(called, reach, options)
+    if options["in_place"] and options["target"] is not None:
+        _refuse("--to and --in-place exclude each other")
     repository = open_repository(called, reach, policy)
     wanted = Wanted(policy, options["instant"], options["snapshot"])
     commit = find_snapshot(called, repository, wanted)
-    choices = _choices(policy, paths, commit, options)
-    if options["dry_run"]:
-        return _rehearse(called, repository, commit, choices)
-    return restore_snapshot(called, repository, commit, _confirmed(choices, yes=options["yes"]))
-
-
-def _ask_or_refuse(called: Invocation, reach: Reach) -> int:
-    if not interactive() or called.output.json:
-        raise click.UsageError("name the policy to restore; on a terminal, this asks step by step")
-    from drkeeper.app.cli.wizard import ask  # noqa: PLC0415 - rare
-
-    repository = open_repository(called, reach, None)
-    commit, choices = ask(called, repository)
-    return restore_snapshot(called, repository, commit, choices)
-
-
-def _choices(
-    policy: str, paths: tuple[str, ...], commit: Commit, options: dict[str, Any]
-) -> RestoreChoices:
-    if options["in_place"] and options["target"] is not None:
-        raise click.UsageError("--to and --in-place exclude each other")
     overwrite = options["overwrite"]
-    return RestoreChoices(
-        policy=policy,
+    request = RestoreRequest(
+        reader=SnapshotReader(repository, commit),
         target=_target(policy, commit, options["target"], in_place=options["in_place"]),
+        clock=called.clock,
         paths=tuple(path for path in map(path_from_user, paths) if path),
         in_place=options["in_place"],
+        confirmed=options["yes"],
         overwrite=None if overwrite is None else Overwrite(overwrite),
         delete=options["delete"],
         privileged=options["privileged"],
         numeric_ids=options["numeric_ids"],
         verify=not options["no_verify"],
     )
+    if options["dry_run"]:
+        return _rehearse(called, Recovery(policy, repository, commit, request))
+    return recover(called, Recovery(policy, repository, commit, _confirmed(request, policy)))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise click.UsageError(message)
+
+
+def _ask_or_refuse(called: Invocation, reach: Reach, options: dict[str, Any]) -> int:
+    if any(options.values()):  # the questions would forget what the options say
+        _refuse("name the policy to restore")
+    if not interactive() or called.output.json:
+        _refuse("name the policy to restore; without any option, on a terminal, this asks")
+    from drkeeper.app.cli.wizard import ask  # noqa: PLC0415 - rare
+
+    repository = open_repository(called, reach, None)
+    return recover(called, ask(called, repository))
 
 
 def _target(policy: str, commit: Commit, target: str | None, *, in_place: bool) -> bytes:
@@ -106,29 +100,25 @@ def _target(policy: str, commit: Commit, target: str | None, *, in_place: bool) 
     return os.path.abspath(os.fsencode(name))
 
 
-def _confirmed(choices: RestoreChoices, *, yes: bool) -> RestoreChoices:
-    if not (choices.in_place or choices.delete) or yes:
-        return replace(choices, confirmed=yes)
-    if not interactive():
-        return choices  # the operation refuses, and says how to confirm
-    where = safe(os.fsdecode(choices.target))
-    what = "files will be replaced" + (" and deleted" if choices.delete else "")
+def _confirmed(request: RestoreRequest, policy: str) -> RestoreRequest:
+    if request.confirmed or not (request.in_place or request.delete) or not interactive():
+        return request  # unconfirmed, the operation refuses, and says how to confirm
+    where = safe(os.fsdecode(request.target))
+    what = "files will be replaced" + (" and deleted" if request.delete else "")
     click.echo(f"Below {where}, {what}.", err=True)
-    typed = click.prompt(f"Type the policy's name ({choices.policy}) to go on", err=True)
-    return replace(choices, confirmed=typed == choices.policy)
+    typed = click.prompt(f"Type the policy's name ({policy}) to go on", err=True)
+    return replace(request, confirmed=typed == policy)
 
 
-def _rehearse(
-    called: Invocation, repository: Repository, commit: Commit, choices: RestoreChoices
-) -> int:
-    found = plan_restore(repository, commit, choices, called.clock)
-    where = os.fsdecode(choices.target)
+def _rehearse(called: Invocation, recovery: Recovery) -> int:
+    found = plan(recovery.request)
+    where = os.fsdecode(recovery.request.target)
     called.output.summary(
         {
-            "policy": choices.policy,
+            "policy": recovery.policy,
             "dry_run": True,
-            "snapshot": commit.n,
-            "consistent_at": commit.consistent_at,
+            "snapshot": recovery.commit.n,
+            "consistent_at": recovery.commit.consistent_at,
             "target": where,
             "files": found.files,
             "plain_bytes": found.plain_bytes,
@@ -150,9 +140,7 @@ def _rehearse(
     return 0
 
 
-def restore_snapshot(
-    called: Invocation, repository: Repository, commit: Commit, choices: RestoreChoices
-) -> int:
+def recover(called: Invocation, recovery: Recovery) -> int:
     """Restore, show how it goes, and say what was done.
 
     Raises:
@@ -160,38 +148,18 @@ def restore_snapshot(
     """
     output = called.output
     output.steadfast = True
-    terminal = sys.stderr.isatty()
     try:
-        with show_progress(output, called.clock, choices.policy, terminal=terminal) as show:
+        with show_progress(output, called.clock, recovery.policy) as show:
             outcome = run_restore(
-                repository,
-                commit,
-                choices,
-                called.configuration,
-                clock=called.clock,
-                begun_at=called.clock.now(),
-                warn=output.warning,
-                on_progress=lambda progress: show(_step(progress)),
+                recovery, called.configuration, warn=output.warning, on_progress=show
             )
     except DrkeeperError as error:
         report = report_of(error)
         if report is not None:
             _problems(called, report)
         raise
-    _tell(called, commit, choices, outcome)
+    _tell(called, recovery, outcome)
     return WARNINGS if outcome.report.warnings or not outcome.ledger_intact else 0
-
-
-def _step(progress: Progress) -> Step:
-    return Step(
-        progress.phase,
-        progress.files,
-        progress.files_total,
-        progress.plain_bytes,
-        progress.plain_total,
-        progress.stored_bytes,
-        progress.current_path,
-    )
 
 
 def _problems(called: Invocation, report: RestoreReport) -> None:
@@ -207,18 +175,16 @@ def _problems(called: Invocation, report: RestoreReport) -> None:
             called.output.detail(f"note: {safe_path(problem.path)}: {problem.message}")
 
 
-def _tell(
-    called: Invocation, commit: Commit, choices: RestoreChoices, outcome: RestoreOutcome
-) -> None:
+def _tell(called: Invocation, recovery: Recovery, outcome: RestoreOutcome) -> None:
     report, output = outcome.report, called.output
-    where = os.fsdecode(choices.target)
+    where = os.fsdecode(recovery.request.target)
     _problems(called, report)
     output.summary(
         {
-            "policy": choices.policy,
+            "policy": recovery.policy,
             "result": "warnings" if report.warnings else "succeeded",
-            "snapshot": commit.n,
-            "consistent_at": commit.consistent_at,
+            "snapshot": recovery.commit.n,
+            "consistent_at": recovery.commit.consistent_at,
             "target": where,
             "files": report.files,
             "directories": report.directories,
@@ -236,7 +202,7 @@ def _tell(
     )
     read_back = "read back and compared" if report.verified else "not read back"
     output.say(
-        f"{choices.policy}: {report.files} files, {format_size(report.plain_bytes)} written to "
+        f"{recovery.policy}: {report.files} files, {format_size(report.plain_bytes)} written to "
         f"{safe(where)}, {read_back}, in {outcome.seconds:.1f} s"
     )
     if report.unchanged:

@@ -7,18 +7,19 @@ import click
 from drkeeper.app.cli.choosing import Wanted, find_snapshot, zone_of
 from drkeeper.app.cli.invocation import Invocation
 from drkeeper.app.cli.text import command_line, path_from_user, safe, table
-from drkeeper.app.wiring.restores import RestoreChoices
+from drkeeper.app.wiring.restores import Recovery
 from drkeeper.errors import ConfigurationError
 from drkeeper.model.instants import local_text
 from drkeeper.model.quantities import format_size
+from drkeeper.operations.restore import RestoreRequest
 from drkeeper.operations.snapshots import Snapshot, snapshots
-from drkeeper.repository.commit import Commit
+from drkeeper.repository.reader import SnapshotReader
 from drkeeper.repository.repository import Repository
 
 MOST_SHOWN = 10
 
 
-def ask(called: Invocation, repository: Repository) -> tuple[Commit, RestoreChoices]:
+def ask(called: Invocation, repository: Repository) -> Recovery:
     """Ask what to restore and where to, and show the command that says the same.
 
     Raises:
@@ -43,7 +44,13 @@ def ask(called: Invocation, repository: Repository) -> tuple[Commit, RestoreChoi
     click.echo(f"\nThe same without questions:\n  {command_line(words)}\n", err=True)
     click.confirm("Restore now", abort=True, err=True)
     wanted = tuple(path for path in map(path_from_user, paths) if path)
-    return commit, RestoreChoices(policy, os.path.abspath(os.fsencode(target)), wanted)
+    request = RestoreRequest(
+        SnapshotReader(repository, commit),
+        os.path.abspath(os.fsencode(target)),
+        called.clock,
+        paths=wanted,
+    )
+    return Recovery(policy, repository, commit, request)
 
 
 def _policy(there: list[Snapshot]) -> str:

@@ -1,8 +1,6 @@
 """Put a check together and record what it found."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import ceil
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.repositories import Access, Passphrase, open_for_reading
@@ -16,35 +14,15 @@ from drkeeper.model.run import (
     Verification,
 )
 from drkeeper.operations.check import CheckReport, CheckRequest, Severity, check
-from drkeeper.operations.check.data import Slice
 from drkeeper.repository.repository import Repository
 
 _DETAIL_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class CheckChoices:
-    """How deep to look.
-
-    Attributes:
-        blind: With public keys only.
-        read: Number and count of the slices of the data to read; ``None`` for none.
-    """
-
-    blind: bool = False
-    read: tuple[int, int] | None = None
-
-
-def slice_of_percent(percent: int, day: int) -> tuple[int, int]:
-    """Return today's slice: another one each day, until every byte was read and it begins anew."""
-    count = max(1, ceil(100 / percent))
-    return day % count, count
-
-
 def run_check(  # noqa: PLR0913 - what a run is made of, by name
     access: Access,
     configuration: Configuration,
-    choices: CheckChoices,
+    request: CheckRequest,
     *,
     clock: Clock,
     passphrase: Passphrase | None,
@@ -66,14 +44,13 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
             clock,
             passphrase,
             salvage=True,
-            blind=choices.blind,
+            blind=request.blind,
         )
-        read = None if choices.read is None else Slice(*choices.read)
-        report = check(repository, CheckRequest(choices.blind, read), on_read)
+        report = check(repository, request, on_read)
     except BaseException as error:
         record.failed(error)
         raise
-    verification = _verification(repository, choices, report, record.id)
+    verification = _verification(repository, request, report, record.id)
     record.end(
         RunState.SUCCEEDED if report.sound else RunState.FAILED,
         result={"sound": report.sound, "findings": len(report.findings)},
@@ -83,13 +60,13 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
 
 
 def _verification(
-    repository: Repository, choices: CheckChoices, report: CheckReport, run: RunId | None
+    repository: Repository, request: CheckRequest, report: CheckReport, run: RunId | None
 ) -> Verification:
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    kind = CheckKind.READ_DATA if choices.read else CheckKind.STRUCTURE
+    kind = CheckKind.READ_DATA if request.read else CheckKind.STRUCTURE
     return Verification(
         repository=repository.id.hex(),
-        kind=CheckKind.BLIND if choices.blind else kind,
+        kind=CheckKind.BLIND if request.blind else kind,
         passed=report.sound,
         checked_at=repository.clock.now(),
         run=run,

@@ -1,55 +1,33 @@
-"""Put a restore together: which snapshot, from where, onto what; and record it."""
+"""Run a restore and record it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.runs import RunRecord
-from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.run import CheckKind, Operation, RunState, Verification
-from drkeeper.operations.restore import (
-    Overwrite,
-    Progress,
-    RestorePlan,
-    RestoreReport,
-    RestoreRequest,
-    plan,
-    restore,
-)
+from drkeeper.operations.progress import OnProgress
+from drkeeper.operations.restore import RestoreReport, RestoreRequest, restore
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.reader import SnapshotReader
 from drkeeper.repository.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreChoices:
-    """What the caller decides.
+class Recovery:
+    """A snapshot on its way back.
 
     Attributes:
         policy: Whose snapshot it is, for the record.
-        target: Directory that receives the tree.
-        paths: Entries to restore, as in ``Entry.path``; empty for all.
-        in_place: The target is the live file system.
-        confirmed: Somebody agreed to that.
-        overwrite: What to do with files that are there.
-        delete: Remove what the snapshot does not have.
-        privileged: Restore what could give rights away.
-        numeric_ids: Owners by number.
-        verify: Read everything back.
+        repository: Holds the snapshot.
+        commit: The snapshot.
+        request: What to do with it.
     """
 
     policy: str
-    target: bytes
-    paths: tuple[bytes, ...] = ()
-    in_place: bool = False
-    confirmed: bool = False
-    overwrite: Overwrite | None = None
-    delete: bool = False
-    privileged: bool = False
-    numeric_ids: bool = False
-    verify: bool = True
+    repository: Repository
+    commit: Commit
+    request: RestoreRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +45,25 @@ class RestoreOutcome:
     seconds: float
 
 
-def plan_restore(
-    repository: Repository, commit: Commit, choices: RestoreChoices, clock: Clock
-) -> RestorePlan:
-    """Say what a restore would do.
-
-    Raises:
-        DrkeeperError: As ``operations.restore.plan``.
-    """
-    return plan(_request(repository, commit, choices, clock))
-
-
-def run_restore(  # noqa: PLR0913 - what a run is made of, by name
-    repository: Repository,
-    commit: Commit,
-    choices: RestoreChoices,
+def run_restore(
+    recovery: Recovery,
     configuration: Configuration,
     *,
-    clock: Clock,
-    begun_at: datetime,
     warn: Callable[[str], None],
-    on_progress: Callable[[Progress], None],
+    on_progress: OnProgress,
 ) -> RestoreOutcome:
     """Restore and record the run; the ledger's troubles are warnings.
 
     Raises:
         DrkeeperError: As ``operations.restore.restore``; recorded as well.
     """
+    clock = recovery.request.clock
+    begun_at = clock.monotonic()
     path = configuration.locations.ledger
     record = RunRecord(path, host=configuration.host, clock=clock, warn=warn)
-    record.begin(choices.policy, Operation.RESTORE)
+    record.begin(recovery.policy, Operation.RESTORE)
     try:
-        report = restore(_request(repository, commit, choices, clock), on_progress)
+        report = restore(recovery.request, on_progress)
     except BaseException as error:
         record.failed(error)
         raise
@@ -106,44 +71,26 @@ def run_restore(  # noqa: PLR0913 - what a run is made of, by name
     if report.verified:
         made.append(
             Verification(
-                repository=repository.id.hex(),
+                repository=recovery.repository.id.hex(),
                 kind=CheckKind.RESTORE,
                 passed=True,
                 checked_at=clock.now(),
                 run=record.id,
-                policy=choices.policy,
+                policy=recovery.policy,
                 objects=report.files,
                 read_bytes=report.fetched_bytes,
-                detail=f"snapshot {commit.n}",
+                detail=f"snapshot {recovery.commit.n}",
             )
         )
     state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
-    record.end(state, result=_result(commit, report), made=made)
-    return RestoreOutcome(report, record.intact, (clock.now() - begun_at).total_seconds())
+    record.end(state, result=_result(recovery.commit, report), made=made)
+    return RestoreOutcome(report, record.intact, clock.monotonic() - begun_at)
 
 
 def report_of(error: DrkeeperError) -> RestoreReport | None:
     """Return the report that an error of a restore carries, if it got that far."""
     report = error.context.get("report")
     return report if isinstance(report, RestoreReport) else None
-
-
-def _request(
-    repository: Repository, commit: Commit, choices: RestoreChoices, clock: Clock
-) -> RestoreRequest:
-    return RestoreRequest(
-        reader=SnapshotReader(repository, commit),
-        target=choices.target,
-        clock=clock,
-        paths=choices.paths,
-        in_place=choices.in_place,
-        confirmed=choices.confirmed,
-        overwrite=choices.overwrite,
-        delete=choices.delete,
-        privileged=choices.privileged,
-        numeric_ids=choices.numeric_ids,
-        verify=choices.verify,
-    )
 
 
 def _result(commit: Commit, report: RestoreReport) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.report import (
     Problem,
-    Progress,
     RestorePlan,
     RestoreReport,
     Severity,
@@ -14,7 +13,6 @@ from drkeeper.operations.restore.run import plan, restore
 __all__ = [
     "Overwrite",
     "Problem",
-    "Progress",
     "RestorePlan",
     "RestoreReport",
     "RestoreRequest",

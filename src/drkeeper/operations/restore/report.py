@@ -1,4 +1,4 @@
-"""What a restore says about itself: before, meanwhile and afterwards."""
+"""What a restore says about itself: before and afterwards."""
 
 import threading
 from collections import Counter
@@ -7,9 +7,6 @@ from enum import StrEnum
 
 MAX_PROBLEMS = 10_000
 """How many problems are kept; the rest is counted. A hostile snapshot must not fill the memory."""
-
-_FILE_WORK = 8192
-"""How many bytes of content take as long as creating a file, for the estimate of what is left."""
 
 
 class Severity(StrEnum):
@@ -37,44 +34,6 @@ class Problem:
     code: str
     path: bytes
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a restore is.
-
-    Attributes:
-        phase: ``restore`` or ``sync``.
-        files: Paths done.
-        files_total: Paths to do.
-        plain_bytes: Content bytes done.
-        plain_total: Content bytes to do.
-        stored_bytes: Bytes fetched from the store.
-        current_path: What was done last.
-        elapsed_s: Seconds since the first byte.
-    """
-
-    phase: str
-    files: int
-    files_total: int
-    plain_bytes: int
-    plain_total: int
-    stored_bytes: int
-    current_path: bytes
-    elapsed_s: float
-
-    @property
-    def fraction(self) -> float:
-        """Share of the work that is done, 0 to 1."""
-        total = self.plain_total + _FILE_WORK * self.files_total
-        done = self.plain_bytes + _FILE_WORK * self.files
-        return min(1.0, done / total) if total else 1.0
-
-    @property
-    def remaining_s(self) -> float | None:
-        """Seconds left at the rate so far; ``None`` before anything is done."""
-        fraction = self.fraction
-        return self.elapsed_s * (1 - fraction) / fraction if fraction > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -14,12 +14,12 @@ from drkeeper.errors import (
 )
 from drkeeper.faults import point
 from drkeeper.model.entry import FileType
+from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
 from drkeeper.operations.restore import marker as markers, syscalls
 from drkeeper.operations.restore.changes import Compares, LeavesAlone
 from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.report import (
-    Progress,
     RestorePlan,
     RestoreReport,
     Severity,
@@ -34,16 +34,11 @@ from drkeeper.operations.restore.verify import Verifier
 from drkeeper.operations.restore.work import Decides, Everything, Kind, Manifest, Planner, Work
 from drkeeper.repository.fetch import Batch, Fetcher, plan_reads
 
-OnProgress = Callable[[Progress], None]
-
 _AHEAD = 3
 """Batches being fetched while one is written."""
 
 _BLOCK = 4096
 """What common file systems round files up to."""
-
-_EVERY_S = 0.1
-"""Progress is told at most this often."""
 
 
 def plan(request: RestoreRequest) -> RestorePlan:
@@ -85,7 +80,7 @@ def plan(request: RestoreRequest) -> RestorePlan:
     )
 
 
-def restore(request: RestoreRequest, on_progress: OnProgress | None = None) -> RestoreReport:
+def restore(request: RestoreRequest, on_progress: OnProgress = ignore) -> RestoreReport:
     """Restore; return what was done only if all of it was done and read back.
 
     Killed at any moment, it leaves files that are as before or as in the snapshot, and the same
@@ -216,16 +211,15 @@ def _totals(
 class _Run:
     """One restore from beginning to end."""
 
-    def __init__(
-        self, request: RestoreRequest, stack: ExitStack, on_progress: OnProgress | None
-    ) -> None:
+    def __init__(self, request: RestoreRequest, stack: ExitStack, on_progress: OnProgress) -> None:
         self._request = request
         self._stack = stack
         self._on_progress = on_progress
         self._clock = request.clock
         self._tally = Tally()
         self._seconds: dict[str, float] = {}
-        self._phase_at = self._begun_at = self._told_at = self._clock.monotonic()
+        self._phase_at = self._clock.monotonic()
+        self._ticker = Ticker(self._clock)
         self._units = 0
         self._resumed = False
         self._fetched = 0
@@ -272,7 +266,6 @@ class _Run:
             verifier=self._verifier,
             marker=self._marker,
             tally=self._tally,
-            pool=self._pool,
         )
         self._stack.callback(self._tree.abandon)
         self._phase("plan")
@@ -410,25 +403,21 @@ class _Run:
         self._seconds[name] = now - self._phase_at
         self._phase_at = now
         if name == "plan":
-            self._begun_at = now
             self._tell("restore", b"", force=True)
 
     def _tell(self, phase: str, path: bytes, *, force: bool = False) -> None:
-        now = self._clock.monotonic()
-        if self._on_progress is None or (now - self._told_at < _EVERY_S and not force):
+        if not force and not self._ticker.due():
             return
-        self._told_at = now
         tally = self._tally
         self._on_progress(
             Progress(
                 phase,
-                self._units,
-                self._plan.files,
-                tally.plain_bytes + tally.kept_bytes,
-                self._plan.plain_bytes,
-                self._fetched,
-                path,
-                now - self._begun_at,
+                files=self._units,
+                files_total=self._plan.files,
+                plain_bytes=tally.plain_bytes + tally.kept_bytes,
+                plain_total=self._plan.plain_bytes,
+                stored_bytes=self._fetched,
+                current_path=path,
             )
         )
 

@@ -11,9 +11,9 @@ from doubles.crafted import CHUNK, Crafter, file, in_order, link, node
 from drkeeper.clock import SystemClock
 from drkeeper.errors import IntegrityError, NoSpaceError, TargetError, VerificationError
 from drkeeper.model.entry import EntryFlag, Extra, FileType
+from drkeeper.operations.progress import Progress
 from drkeeper.operations.restore import (
     Overwrite,
-    Progress,
     RestoreRequest,
     Severity,
     plan,
@@ -359,7 +359,7 @@ def test_progress_knows_the_whole_from_the_start(crafter, target):
     restore(_request(_tree(crafter), target), seen.append)
     assert seen[0].files_total == 10
     assert seen[0].plain_bytes == 0
-    assert seen[0].remaining_s is None
+    assert seen[0].remaining_s(1.0) is None
     assert seen[-1].fraction == 1.0
 
 

@@ -8,13 +8,11 @@ in system calls: restoring a hundred thousand of them is nothing else.
 import os
 import stat
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from drkeeper.faults import point
 from drkeeper.model.entry import Entry, FileType
 from drkeeper.operations.restore import syscalls
-from drkeeper.operations.restore.direct import Staging
 from drkeeper.operations.restore.layout import Layout
 from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.target import Directory, Names, unlink_quietly
@@ -117,19 +115,20 @@ class Unfinished:
 
 
 class LargeFile:
-    """A file written in pieces, in any order, by several threads.
+    """A file that is written in parts, in order.
 
     Content is addressed as the manifest does: by position in the data, holes left out.
 
     Attributes:
+        entry: The file.
+        directory: Where it is being made.
+        unfinished: The file under its temporary name.
         source: Descriptor of the file of before, from which equal runs are taken.
-        position: Where in the content the next part begins.
+        position: Where in the content the next run begins.
         fresh: Nothing is inherited from its directory.
     """
 
-    def __init__(
-        self, directory: Directory, entry: Entry, names: Names, pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, directory: Directory, entry: Entry, names: Names) -> None:
         """Create the file, as long as it will be.
 
         Raises:
@@ -137,13 +136,10 @@ class LargeFile:
         """
         self.entry = entry
         self.directory = directory.retain()
-        self._pool = pool
-        self._writes: list[Future[None]] = []
         self.source: int | None = None
         self.position = 0
         self.fresh = False
         self._layout = Layout(entry)
-        self._staging: Staging | None = None
         try:
             fd, temporary = create(directory.fd, names)
         except BaseException:
@@ -152,7 +148,6 @@ class LargeFile:
         name = entry.path.rpartition(b"/")[2]
         self.unfinished = Unfinished(self.directory, name, temporary, fd)
         try:
-            self._staging = Staging(fd, pool)
             os.ftruncate(fd, entry.size)
             for offset, length in self._layout.segments:
                 if length >= _PREALLOCATE_BYTES:
@@ -161,52 +156,55 @@ class LargeFile:
             self.discard()
             raise
 
-    def write(self, position: int, data: memoryview) -> None:
-        """Begin to write ``data``, of which nothing is needed any more on return.
+    @property
+    def whole(self) -> bool:
+        """Whether there is as much content as the entry says."""
+        return self.position == self._layout.data_bytes
 
-        Raises:
-            OSError: No space, or the device failed, now or in a write begun before.
-        """
-        staging = self._staging
-        if staging is None:
-            raise OSError(9, "the file is closed")
-        done = 0
-        for offset, length in self._layout.spans(position, len(data)):
-            staging.write(offset, data[done : done + length])
-            done += length
-
-    def copy(self, position: int, length: int) -> None:
-        """Begin to take a run of content from ``source``, where it is at the same place.
-
-        File systems that can share blocks do so.
-        """
-        self._writes.append(self._pool.submit(self._copy, position, length))
-
-    def settle(self) -> None:
-        """Wait for what is being copied, and tell what has failed so far.
+    def write(self, data: memoryview) -> None:
+        """Write the next run of content.
 
         Raises:
             OSError: No space, or the device failed.
+            ValueError: The run goes beyond the content.
         """
-        writes, self._writes = self._writes, []
-        for write in writes:
-            write.exception()
-        for write in writes:
-            write.result()
-        if self._staging is not None:
-            self._staging.check()
+        fd = self.unfinished.fd
+        done = 0
+        for offset, length in self._layout.spans(self.position, len(data)):
+            _write_at(fd, data[done : done + length], offset)
+            done += length
+        self.position += done
 
-    def finish(self, metadata: Metadata, owner: tuple[int, int], *, fresh: bool) -> None:
+    def copy(self, length: int) -> None:
+        """Take the next run of content from ``source``, where it is at the same place.
+
+        File systems that can share blocks do so.
+
+        Raises:
+            OSError: No space, the device failed, or the source became shorter.
+            ValueError: The run goes beyond the content.
+        """
+        fd, source = self.unfinished.fd, self.source
+        if source is None:
+            raise OSError(2, "the file of before is gone")
+        for offset, count in self._layout.spans(self.position, length):
+            while count:
+                done = _copy_range(source, fd, offset, count)
+                if not done:
+                    raise OSError(5, "the file became shorter while it was read")
+                offset += done  # noqa: PLW2901 - a short copy goes on where it stopped
+                count -= done  # noqa: PLW2901 - the same
+        self.position += length
+
+    def finish(self, metadata: Metadata, owner: tuple[int, int]) -> None:
         """Complete the file and give it its name.
 
         Raises:
-            OSError: Something could not be written or set; nothing is left.
+            OSError: Something could not be set; nothing is left.
         """
         try:
-            self.settle()
-            self._close_staging(keep=True)
             point("operations.restore.large.written")
-            metadata.apply(self.unfinished.fd, self.entry, owner, fresh=fresh)
+            metadata.apply(self.unfinished.fd, self.entry, owner, fresh=self.fresh)
         except BaseException:
             self.discard()
             raise
@@ -217,17 +215,8 @@ class LargeFile:
 
     def discard(self) -> None:
         """Remove what there is."""
-        with suppress(OSError):
-            self.settle()
-        with suppress(OSError):
-            self._close_staging(keep=False)
         self.unfinished.discard()
         self._release()
-
-    def _close_staging(self, *, keep: bool) -> None:
-        staging, self._staging = self._staging, None
-        if staging is not None:
-            staging.close(keep=keep)
 
     def _release(self) -> None:
         if self.source is not None:
@@ -235,17 +224,12 @@ class LargeFile:
             self.source = None
         self.directory.release()
 
-    def _copy(self, position: int, length: int) -> None:
-        fd, source = self.unfinished.fd, self.source
-        if source is None:
-            raise OSError(2, "the file of before is gone")
-        for offset, count in self._layout.spans(position, length):
-            while count:
-                done = _copy_range(source, fd, offset, count)
-                if not done:
-                    raise OSError(5, "the file became shorter while it was read")
-                offset += done  # noqa: PLW2901 - a short copy goes on where it stopped
-                count -= done  # noqa: PLW2901 - the same
+
+def _write_at(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        count = os.pwrite(fd, data, offset)
+        data = data[count:]
+        offset += count
 
 
 def _copy_range(source: int, into: int, offset: int, count: int) -> int:

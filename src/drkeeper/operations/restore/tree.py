@@ -7,7 +7,6 @@ nothing that happens inside changes its times. Symbolic links come last in each 
 import errno
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from drkeeper.errors import IntegrityError, NoSpaceError, TargetError
 from drkeeper.faults import point
 from drkeeper.model.entry import Entry, EntryFlag, FileType
 from drkeeper.operations.restore import nodes
-from drkeeper.operations.restore.layout import Layout, has_content
+from drkeeper.operations.restore.layout import has_content
 from drkeeper.operations.restore.marker import NAME as MARKER, Marker
 from drkeeper.operations.restore.metadata import Metadata, inherits
 from drkeeper.operations.restore.printable import printable
@@ -109,7 +108,6 @@ class Tree:
         verifier: Verifier,
         marker: Marker,
         tally: Tally,
-        pool: ThreadPoolExecutor,
     ) -> None:
         """Build in ``target``."""
         self._target = target
@@ -119,7 +117,6 @@ class Tree:
         self._verifier = verifier
         self._marker = marker
         self._tally = tally
-        self._pool = pool
         self._names = target.names
         self._depth = min(_MAX_DEPTH, allow_descriptors() - _OTHER_DESCRIPTORS)
         self._deletes = manner.deletes
@@ -426,7 +423,7 @@ class Tree:
     def _begin_large(
         self, frame: Frame, held: Directory, name: bytes, unit: Unit
     ) -> nodes.LargeFile:
-        large = nodes.LargeFile(held, unit.entry, self._names, self._pool)
+        large = nodes.LargeFile(held, unit.entry, self._names)
         large.fresh = frame.plain
         if not frame.made:
             with suppress(OSError):
@@ -439,9 +436,9 @@ class Tree:
         try:
             self._write_part(unit, batch, large)
             if not unit.last:
-                large.settle()
                 return
-            _require_whole(large)
+            if not large.whole:
+                raise IntegrityError("its extents do not add up to its size")
         except BaseException:
             self._large = None
             large.discard()
@@ -451,7 +448,7 @@ class Tree:
         try:
             if unit.entry.links > 1:
                 self._remember(unit.entry, os.fstat(large.unfinished.fd))
-            large.finish(self._metadata, unit.owner, fresh=large.fresh)
+            large.finish(self._metadata, unit.owner)
             self._restored(held, large.unfinished.name, unit, 0)
         finally:
             held.release()
@@ -463,13 +460,11 @@ class Tree:
         for at in range(0, len(extents), 3):
             start, count = extents[at + 1 : at + 3]
             if at // 3 in unit.local:
-                large.copy(large.position, count)
+                large.copy(count)
                 self._tally.kept_bytes += count
             else:
-                data = batch.get(unit.refs[extents[at]])[start : start + count]
-                large.write(large.position, data)
+                large.write(batch.get(unit.refs[extents[at]])[start : start + count])
                 self._tally.plain_bytes += count
-            large.position += count
 
     def _drop_large(self, *, told: bool = True) -> None:
         """Give up a large file whose end never came, because a piece of the manifest is damaged."""
@@ -651,12 +646,3 @@ class Tree:
             ) from error
         self._tally.add(Severity.FAILED, "failed", path, error.strerror or str(error))
 
-
-def _require_whole(large: nodes.LargeFile) -> None:
-    """Refuse a file that would end early.
-
-    Raises:
-        IntegrityError: There is less content than the entry says.
-    """
-    if large.position != Layout(large.entry).data_bytes:
-        raise IntegrityError("its extents do not add up to its size")

@@ -11,16 +11,15 @@ from contextlib import contextmanager
 
 from drkeeper.crypto.digests import digest
 from drkeeper.model.entry import Entry
-from drkeeper.operations.restore.direct import WINDOW_BYTES, Reader
 from drkeeper.operations.restore.layout import content_digest, expected_digest
 from drkeeper.operations.restore.metadata import Metadata
+from drkeeper.operations.restore.readback import WINDOW_BYTES, Reader
 from drkeeper.operations.restore.report import Severity, Tally
 from drkeeper.operations.restore.rights import MAX_ID, Rights
 from drkeeper.operations.restore.target import Directory
 
-FROM_DISK_BYTES = 16 * 1024 * 1024
-"""Files from here on are written to the disk and dropped from the cache before they are read back;
-for smaller ones, waiting for the disk once per file would take longer than everything else."""
+_ALONE_BYTES = 16 * 1024 * 1024
+"""Files from here on are read back as soon as they are written; smaller ones, a group at a time."""
 
 _WHOLE_BYTES = 256 * 1024
 _GROUP = 64
@@ -68,7 +67,7 @@ class Verifier:
             self.flush()
             self._directory = directory
         self._group.append(written)
-        if written[1].size >= FROM_DISK_BYTES:
+        if written[1].size >= _ALONE_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -149,8 +148,6 @@ class Verifier:
         buffer = getattr(self._buffers, "buffer", None)
         if buffer is None:
             buffer = self._buffers.buffer = memoryview(mmap.mmap(-1, WINDOW_BYTES))
-        if entry.size < FROM_DISK_BYTES:
-            return content_digest(fd, entry, buffer)
         reader = Reader(fd)
         try:
             return content_digest(fd, entry, buffer, reader.read)

@@ -18,10 +18,10 @@ from drkeeper.model.entry import Entry, Extra, FileType, sort_key
 from drkeeper.repository import pieces, snapshot_root
 from drkeeper.repository.commit import Counts
 from drkeeper.repository.compression import Compressor
-from drkeeper.repository.fetch import ChunkRef
 from drkeeper.repository.pieces import ChunkRow, Piece
 from drkeeper.repository.places import Codec, KeyClass, ObjectKind, Place, object_name
 from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.reads import ChunkRef
 from drkeeper.repository.snapshot_root import PieceAt, SnapshotRoot
 from drkeeper.storage.base import ObjectStore
 from drkeeper.storage.folder import FolderStore

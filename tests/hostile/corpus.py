@@ -13,10 +13,10 @@ from doubles.crafted import CHUNK, Crafter, file, in_order, link, node
 from drkeeper.crypto.digests import digest, keyed
 from drkeeper.model.entry import Entry, EntryFlag, Extra, FileType
 from drkeeper.repository import pieces
-from drkeeper.repository.fetch import ChunkRef
 from drkeeper.repository.pieces import Piece
 from drkeeper.repository.places import Codec
 from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.reads import ChunkRef
 
 Make = Callable[[Crafter], SnapshotReader]
 CORPUS: dict[str, Make] = {}

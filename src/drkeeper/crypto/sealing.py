@@ -208,6 +208,11 @@ class Opener:
         """Number of segments; a claim until the last one has been opened."""
         return self._layout.segments
 
+    @property
+    def sealed_bytes(self) -> int:
+        """Length of the whole object, preamble included; what the store said."""
+        return PREAMBLE_BYTES + self._layout.sealed_bytes
+
     def segment_span(self, index: int) -> tuple[int, int]:
         """Return offset and length of a sealed segment within the object.
 
@@ -233,7 +238,8 @@ class Opener:
         Args:
             index: Number of the segment.
             sealed: Exactly the bytes of :meth:`segment_span`.
-            into: At least as long as the plaintext; may not overlap ``sealed``. Wiped on failure.
+            into: At least as long as the plaintext; either begins where ``sealed`` begins, or does
+                not overlap it. Wiped on failure.
 
         Raises:
             IntegrityError: There is no such segment, or it was altered.

@@ -7,9 +7,9 @@ from enum import StrEnum
 from drkeeper.errors import IntegrityError, TargetError
 from drkeeper.model.entry import Entry, FileType, sort_key
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.fetch import ChunkRef
 from drkeeper.repository.pieces import Piece
 from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.reads import ChunkRef
 from drkeeper.repository.repository import Repository
 
 _WORKERS = 4

@@ -12,11 +12,12 @@ from drkeeper.faults import point
 from drkeeper.model.entry import sort_key
 from drkeeper.repository import pieces
 from drkeeper.repository.commit import Counts
-from drkeeper.repository.fetch import Fetcher, ReadsPacks
+from drkeeper.repository.fetch import Fetcher
 from drkeeper.repository.parts import PartReader
 from drkeeper.repository.pieces import Piece
 from drkeeper.repository.places import Place
 from drkeeper.repository.snapshot_root import SnapshotRoot
+from drkeeper.repository.spans import ReadsPacks
 
 _MISSING = "{}: the snapshot needs it"
 _HINT = "Run 'drkeeper check' to see which snapshots need it."

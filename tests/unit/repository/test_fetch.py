@@ -1,6 +1,7 @@
 """Chunks out of packs: what is read, and what is believed."""
 
 import os
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, strategies as st
@@ -8,8 +9,9 @@ from hypothesis import given, strategies as st
 from doubles.crafted import Crafter
 from drkeeper.crypto.sealing import PREAMBLE_BYTES
 from drkeeper.errors import IntegrityError
-from drkeeper.repository.fetch import ChunkRef, Fetcher, plan_reads
+from drkeeper.repository.fetch import Fetcher
 from drkeeper.repository.places import ObjectKind, object_name
+from drkeeper.repository.reads import ChunkRef, covered, plan_reads, segments_of
 
 MIB = 1024 * 1024
 
@@ -31,23 +33,34 @@ def test_reads_hold_every_chunk_and_nothing_twice(wanted):
     assert len({read.pack for read in reads}) == len(reads)
     assert sum(len(read.chunks) for read in reads) == len(refs)
     for read in reads:
-        for before, after in zip(read.spans, read.spans[1:], strict=False):
+        runs = read.runs()
+        for before, after in pairwise(runs):
             assert before.stop < after.start
         for ref in read.chunks:
             first, last = ref.offset // MIB, (ref.offset + ref.stored - 1) // MIB
-            assert any(span.start <= first and last < span.stop for span in read.spans)
+            assert any(run.start <= first and last < run.stop for run in runs)
+
+
+@given(REFS, st.sets(st.integers(0, 17)))
+def test_what_is_held_is_not_asked_for(wanted, held):
+    """Together with what is in memory, the runs have every segment; no run begins or ends in it."""
+    for read in plan_reads([_ref(0, at, length, n) for n, (_, at, length) in enumerate(wanted)]):
+        runs = read.runs(held, whole=False)
+        needed = covered(segments_of(ref) for ref in read.chunks)
+        assert needed <= covered(runs) | held
+        assert all(run[0] not in held and run[-1] not in held for run in runs)
 
 
 def test_a_pack_wanted_for_the_most_part_is_read_at_once():
     """One request is cheaper than several when more than half is needed anyway."""
     (read,) = plan_reads([_ref(1, n * MIB, MIB, n) for n in range(16) if n % 4 != 1])
-    assert read.spans == (range(16),)
+    assert read.runs() == (range(16),)
 
 
 def test_distant_chunks_are_read_apart():
     """Of a pack of which little is wanted, little is read."""
     (read,) = plan_reads([_ref(1, 0, 100, 0), _ref(1, 14 * MIB, 100, 1)])
-    assert read.spans == (range(1), range(14, 15))
+    assert read.runs() == (range(1), range(14, 15))
 
 
 @pytest.fixture
@@ -113,4 +126,52 @@ def test_a_shorter_pack_is_found(made, tmp_path):
         batch = fetcher.begin(refs)
         with pytest.raises(IntegrityError):
             batch.get(refs[7])
+        batch.release()
+
+
+def test_no_segment_is_read_twice_for_batches_side_by_side(made):
+    """Batches that share a segment, and a batch after them, have it read once."""
+    crafter, chunks, refs = made
+    with _fetcher(crafter) as fetcher:
+        first, second = fetcher.begin(refs[:4]), fetcher.begin(refs[3:])
+        assert [bytes(second.get(ref)) for ref in refs[3:]] == chunks[3:]
+        assert [bytes(first.get(ref)) for ref in refs[:4]] == chunks[:4]
+        once = fetcher.stored_bytes
+        assert once < sum(map(len, chunks)) + MIB
+        first.release()
+        second.release()
+        again = fetcher.begin([refs[4]])
+        assert bytes(again.get(refs[4])) == chunks[4]
+        again.release()
+        assert fetcher.stored_bytes == once
+
+
+def test_memory_is_used_again_only_after_its_last_user(made):
+    """A chunk stays right while its batch lives, however many batches come and go meanwhile."""
+    crafter, chunks, refs = made
+    with _fetcher(crafter) as fetcher:
+        held = fetcher.begin([refs[2]])
+        content = held.get(refs[2])
+        for _ in range(4):
+            for ref, chunk in zip(refs, chunks, strict=True):
+                batch = fetcher.begin([ref])
+                assert bytes(batch.get(ref)) == chunk
+                batch.release()
+        assert bytes(content) == chunks[2]
+        held.release()
+
+
+def test_a_pack_that_was_missing_is_looked_for_again(made, tmp_path):
+    """A failure is told, and is not remembered as if it were the pack."""
+    crafter, chunks, refs = made
+    path = tmp_path / "repository" / object_name(ObjectKind.PACKS, refs[0].pack)
+    away = path.rename(tmp_path / "away")
+    with _fetcher(crafter) as fetcher:
+        batch = fetcher.begin(refs[:2])
+        with pytest.raises(IntegrityError, match="missing from the store"):
+            batch.get(refs[1])
+        batch.release()
+        away.rename(path)
+        batch = fetcher.begin(refs[:2])
+        assert bytes(batch.get(refs[1])) == chunks[1]
         batch.release()

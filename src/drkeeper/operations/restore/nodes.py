@@ -10,6 +10,7 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 
+from drkeeper.errors import IntegrityError
 from drkeeper.faults import point
 from drkeeper.model.entry import Entry, FileType
 from drkeeper.operations.restore import syscalls
@@ -156,10 +157,14 @@ class LargeFile:
             self.discard()
             raise
 
-    @property
-    def whole(self) -> bool:
-        """Whether there is as much content as the entry says."""
-        return self.position == self._layout.data_bytes
+    def require_whole(self) -> None:
+        """Refuse a file that would end early.
+
+        Raises:
+            IntegrityError: There was less content than the entry says.
+        """
+        if self.position != self._layout.data_bytes:
+            raise IntegrityError("its extents do not add up to its size")
 
     def write(self, data: memoryview) -> None:
         """Write the next run of content.

@@ -52,7 +52,11 @@ class Reader:
         return os.preadv(self._fd, [into], offset) if count is None else count
 
     def _from_memory(self, into: memoryview, offset: int) -> int | None:
-        """Read what the kernel holds; ``None`` when it would have to ask the disk."""
+        """Read what the kernel holds; ``None`` when it would have to ask the disk.
+
+        Raises:
+            OSError: It could not be read.
+        """
         try:
             return os.preadv(self._fd, [into], offset, os.RWF_NOWAIT)
         except BlockingIOError:
@@ -64,7 +68,11 @@ class Reader:
             return None
 
     def _past_memory(self, into: memoryview, offset: int) -> int | None:
-        """Read from the disk; ``None`` where this cannot be done."""
+        """Read from the disk; ``None`` where this cannot be done.
+
+        Raises:
+            OSError: It could not be read.
+        """
         if not self._asked:
             self._asked = True
             self._direct = _reopen(self._fd)

@@ -32,7 +32,8 @@ from drkeeper.operations.restore.target import Target
 from drkeeper.operations.restore.tree import Manner, Tree
 from drkeeper.operations.restore.verify import Verifier
 from drkeeper.operations.restore.work import Decides, Everything, Kind, Manifest, Planner, Work
-from drkeeper.repository.fetch import Batch, Fetcher, plan_reads
+from drkeeper.repository.fetch import Batch, Fetcher
+from drkeeper.repository.reads import plan_reads
 
 _AHEAD = 3
 """Batches being fetched while one is written."""

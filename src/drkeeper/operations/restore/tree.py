@@ -437,8 +437,7 @@ class Tree:
             self._write_part(unit, batch, large)
             if not unit.last:
                 return
-            if not large.whole:
-                raise IntegrityError("its extents do not add up to its size")
+            large.require_whole()
         except BaseException:
             self._large = None
             large.discard()
@@ -645,4 +644,3 @@ class Tree:
                 hint="Check the disk and the kernel's log.",
             ) from error
         self._tally.add(Severity.FAILED, "failed", path, error.strerror or str(error))
-

@@ -14,9 +14,9 @@ from drkeeper.errors import IntegrityError
 from drkeeper.model.entry import Entry, EntryFlag, FileType
 from drkeeper.operations.restore.layout import has_content
 from drkeeper.operations.restore.rights import Owners
-from drkeeper.repository.fetch import ChunkRef
 from drkeeper.repository.pieces import Piece
 from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.reads import ChunkRef
 
 LARGE_BYTES = 4 * 1024 * 1024
 """Files from here on are written chunk by chunk, by several threads: as long as the longest chunk."""

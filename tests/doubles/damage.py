@@ -25,7 +25,8 @@ from drkeeper.repository.parts import PartReader
 from drkeeper.repository.places import ObjectKind, inventory_name, object_name
 from drkeeper.repository.reader import SnapshotReader
 from drkeeper.repository.refs import OBJECT_KINDS, decode_root, read_refs
-from drkeeper.repository.state import JournalState, step
+from drkeeper.repository.state import JournalState
+from drkeeper.repository.steps import step
 
 WHOLE = CheckRequest(read=Slice(0, 1), grace=timedelta(days=100))
 

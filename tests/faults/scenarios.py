@@ -15,7 +15,7 @@ from drkeeper.clock import SystemClock
 from drkeeper.operations.progress import Progress
 from drkeeper.operations.restore import Overwrite
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.journal import Draft
+from drkeeper.repository.journal_draft import Draft
 from drkeeper.repository.keyfile import parse_key_file
 from faults.forking import Forker
 from faults.invariants import (

@@ -9,7 +9,8 @@ from doubles.repositories import new_repository
 from drkeeper.crypto.digests import digest
 from drkeeper.repository.journal_body import parse_body
 from drkeeper.repository.journal_entry import JournalEntry, VoidError
-from drkeeper.repository.state import JournalState, step
+from drkeeper.repository.state import JournalState
+from drkeeper.repository.steps import step
 
 KEYS = new_repository().keys
 ADMIN = KEYS.admin.signing_key.verify_key.hex

@@ -2,7 +2,7 @@
 
 from drkeeper.errors import ConfigurationError
 from drkeeper.faults import point
-from drkeeper.repository.journal import Draft
+from drkeeper.repository.journal_draft import Draft
 from drkeeper.repository.keyfile import KeyFile
 from drkeeper.repository.repository import Repository
 from drkeeper.repository.state import JournalState

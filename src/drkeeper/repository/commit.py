@@ -4,24 +4,20 @@ Source:
     docs/format.md 3.3.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 import msgspec
 
-from drkeeper.errors import IntegrityError
 from drkeeper.repository.journal_body import (
     CommitBody,
     PlaceBody,
     format_instant,
-    parse_body,
     parse_instant,
 )
-from drkeeper.repository.places import Place
+from drkeeper.repository.places import Codec, Place
 from drkeeper.repository.state import JournalState
-from drkeeper.repository.strict_json import MalformedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,38 +128,7 @@ class Commit:
             refs=_place(body.refs),
             inventory_k=body.inventory.k,
             inventory_digest=bytes.fromhex(body.inventory.digest),
-            counts=Counts(
-                entries=body.counts.entries,
-                plain_bytes=body.counts.plain_bytes,
-                new_bytes=body.counts.new_bytes,
-                stored_bytes=body.counts.stored_bytes,
-            ),
-        )
-
-    @classmethod
-    def from_json(cls, n: int, digest: bytes, value: object) -> Self:
-        """Read what :meth:`to_json` wrote, from a local copy of the journal's state.
-
-        Raises:
-            IntegrityError: It is not a commit.
-        """
-        try:
-            body = parse_body("commit", value)
-        except MalformedError as error:
-            raise IntegrityError("malformed local copy of a commit") from error
-        if not isinstance(body, CommitBody):
-            raise IntegrityError("malformed local copy of a commit")
-        return cls.from_body(n, digest, body)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the body of its entry."""
-        return commit_body(
-            _draft(self),
-            session=self.session,
-            lineage=self.lineage,
-            host=self.host,
-            seq=self.seq,
-            previous=self.previous,
+            counts=Counts(**msgspec.structs.asdict(body.counts)),
         )
 
 
@@ -186,12 +151,7 @@ def commit_body(
         "root": draft.root.to_json(),
         "refs": draft.refs.to_json(),
         "inventory": {"k": draft.inventory_k, "digest": draft.inventory_digest.hex()},
-        "counts": {
-            "entries": draft.counts.entries,
-            "plain_bytes": draft.counts.plain_bytes,
-            "new_bytes": draft.counts.new_bytes,
-            "stored_bytes": draft.counts.stored_bytes,
-        },
+        "counts": asdict(draft.counts),
     }
 
 
@@ -240,25 +200,13 @@ def stale_lineages(state: JournalState, now: datetime, grace: timedelta) -> list
     return sorted(found, key=lambda stale: stale.late_by, reverse=True)
 
 
-def newest(commits: Iterable[Commit]) -> Commit | None:
-    """Return the commit with the highest entry number, ``None`` when there is none."""
-    return max(commits, key=lambda commit: commit.n, default=None)
-
-
 def _place(body: PlaceBody) -> Place:
-    return Place.from_json(msgspec.to_builtins(body))
-
-
-def _draft(commit: Commit) -> CommitDraft:
-    return CommitDraft(
-        consistent_at=commit.consistent_at,
-        finished_at=commit.finished_at,
-        next_due=commit.next_due,
-        complete=commit.complete,
-        consistency=commit.consistency,
-        root=commit.root,
-        refs=commit.refs,
-        inventory_k=commit.inventory_k,
-        inventory_digest=commit.inventory_digest,
-        counts=commit.counts,
+    return Place(
+        session=bytes.fromhex(body.session),
+        id=bytes.fromhex(body.id),
+        offset=body.offset,
+        stored=body.stored,
+        plain=body.plain,
+        codec=Codec(body.codec),
+        digest=bytes.fromhex(body.digest),
     )

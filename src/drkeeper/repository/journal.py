@@ -12,34 +12,32 @@ machine has seen; junk between the entries was skipped and is listed in :attr:`J
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from contextlib import suppress
+from typing import Any, Final
 
 from drkeeper.clock import Clock
-from drkeeper.crypto.digests import digest
 from drkeeper.crypto.signing import SigningKey
-from drkeeper.errors import (
-    ConfigurationError,
-    FencedError,
-    IntegrityError,
-)
+from drkeeper.errors import FencedError, IntegrityError, StorageError
 from drkeeper.faults import point
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.journal_body import CommitBody, ExpireBody
 from drkeeper.repository.journal_create import create_entry
+from drkeeper.repository.journal_damage import Damage, FindingKind, JournalFinding
+from drkeeper.repository.journal_draft import Draft, checkpoint_due, tried
 from drkeeper.repository.journal_entry import (
     JournalEntry,
     VoidEntry,
     VoidError,
     find_signer,
     read_entry,
-    write_entry,
 )
 from drkeeper.repository.journal_objects import EntryObject, JournalObjects
-from drkeeper.repository.journal_start import find_start
+from drkeeper.repository.journal_start import Resume, find_start
 from drkeeper.repository.keyring import Keyring
+from drkeeper.repository.live_commits import LiveCommits
 from drkeeper.repository.pin import HighWater
-from drkeeper.repository.state import CHECKPOINT_EVERY, JournalState, step
+from drkeeper.repository.rollback import RollbackGuard
+from drkeeper.repository.state import JournalState
+from drkeeper.repository.steps import step
 from drkeeper.repository.witness import Witness
 from drkeeper.storage.base import ObjectStore
 
@@ -49,36 +47,7 @@ _SINGLY: Final = 4
 _LOST_RACES: Final = 1024
 """Every lost race is another writer's entry, or junk; more in one go is an attack."""
 
-_MAX_VOIDS: Final = 1000
 _MAX_STRAYS_READ: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An entry that somebody wants in the journal.
-
-    Attributes:
-        op: The operation.
-        body: Its body, as JSON values.
-    """
-
-    op: str
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Where a reader that has read before goes on.
-
-    Attributes:
-        state: The state then.
-        read_to: Highest number then read, void or not.
-        commits: The live commits of ``state``, by number; may be incomplete.
-    """
-
-    state: JournalState
-    read_to: int
-    commits: Mapping[int, Commit] = field(default_factory=dict)
 
 
 class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write only by append
@@ -113,23 +82,18 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
         self._repository = repository
         self._admins = tuple(admins)
         self._clock = clock
-        self._high_water = high_water
-        self._salvage = salvage
         self._full = full
         self._witness = Witness() if full and resume is None else None
         self._former_keys: tuple[str, ...] = ()
         self._lock = threading.RLock()
         self._state = JournalState(repository) if resume is None else resume.state.copy()
         self._read_to = 0 if resume is None else resume.read_to
-        self._commits = {} if resume is None else dict(resume.commits)
-        self._bodies: dict[int, tuple[bytes, CommitBody]] = {}
-        self._voids: list[VoidEntry] = []
-        self._findings: list[str] = []
-        self._compared = False
+        self._commits = LiveCommits(self._objects, {} if resume is None else resume.commits)
+        self._damage = Damage(repository, salvage=salvage)
+        self._rollback = RollbackGuard(high_water, self._damage)
+        self._begun = False
         self._listed = resume is not None
         self._recent: str | None = None
-        self._unsigned: int | None = None
-        self._broken: int | None = None
 
     @property
     def state(self) -> JournalState:
@@ -158,12 +122,12 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
     @property
     def voids(self) -> tuple[VoidEntry, ...]:
         """Void entries met by this object, at most 1,000 of them."""
-        return tuple(self._voids)
+        return self._damage.voids
 
     @property
-    def findings(self) -> tuple[str, ...]:
+    def findings(self) -> tuple[JournalFinding, ...]:
         """What somebody should look at: strays, and with ``salvage`` any damage."""
-        return tuple(self._findings)
+        return self._damage.findings
 
     @property
     def broken_at(self) -> int | None:
@@ -171,7 +135,7 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
 
         Either an entry between was damaged in the store, or a signer lies.
         """
-        return self._broken
+        return self._damage.broken_at
 
     @property
     def witness(self) -> Witness | None:
@@ -179,10 +143,12 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
         return self._witness
 
     def resume(self) -> Resume:
-        """Return where another journal object may read on."""
+        """Return where another journal object may read on, with as many commits as can be read."""
         with self._lock:
-            commits = {commit.n: commit for commit in self.commits()}
-            return Resume(self._state.copy(), self._read_to, commits)
+            # What is wrong with a commit concerns those who ask for it.
+            with suppress(StorageError):
+                self._commits.fetch(self._state.commits, self._state, self._every_key())
+            return Resume(self._state.copy(), self._read_to, self._commits.bodies)
 
     def refresh(self) -> None:
         """Read to the end.
@@ -195,10 +161,11 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
             StorageError: The store refused or did not answer.
         """
         with self._lock:
-            if not self._compared:
-                self._compare_high_water()
-            if not self._listed:
+            if not self._begun:
                 self._begin_reading()
+            if not self._listed:
+                self._read_listed()
+                self._listed = True
             singly = 0
             while (item := self._objects.find(self._read_to + 1)) is not None:
                 singly += 1
@@ -208,11 +175,7 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
                 else:
                     self._absorb(item, self._objects.read(item))
             _ = self.keyring
-            if self._high_water is not None and self._read_to < self._high_water.n:
-                self._rolled_back(
-                    f"it ends at entry {self._read_to}, "
-                    f"but entry {self._high_water.n} was seen before"
-                )
+            self._rollback.ended(self._read_to)
 
     def commit(self, n: int) -> Commit:
         """Return the live commit of entry ``n``, verified.
@@ -222,18 +185,24 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
             StorageError: The store refused or did not answer.
         """
         with self._lock:
-            known = self._commits.get(n)
-            if known is None:
-                read = self._bodies.pop(n, None)
-                known = self._load_commit(n) if read is None else Commit.from_body(n, *read)
-                self._commits[n] = known
-            return known
+            return self._commits.get(n, self._state, self._every_key())
 
     def commits(self, lineage: bytes | None = None) -> list[Commit]:
-        """Return the live commits, of one lineage or all, in journal order."""
+        """Return the live commits, of one lineage or all, in journal order.
+
+        After a full read, or with what another journal object has read, that costs no request and
+        some 20 us a commit; after a start at a checkpoint the entries are read first, many at a time.
+
+        Raises:
+            IntegrityError: An entry is not what the state says; with ``salvage`` it is a finding, and
+                the commit is left out.
+            StorageError: The store refused or did not answer.
+        """
         with self._lock:
-            every = [self.commit(n) for n in sorted(self._state.commits)]
-        return [c for c in every if lineage is None or c.lineage == lineage]
+            state = self._state
+            for damage in self._commits.fetch(state.commits, state, self._every_key()):
+                self._damage.tolerate(damage)
+            return self._commits.of(lineage, state)
 
     def begin(self, body: Mapping[str, Any], admin: SigningKey) -> JournalEntry:
         """Append entry 1, with which the repository begins to exist.
@@ -289,7 +258,7 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
                 draft = decide(self._state)
                 if draft is None:
                     return None
-                checkpoint = self._checkpoint_due(draft)
+                checkpoint = checkpoint_due(self._state, self._read_to + 1, draft)
                 entry = self._attempt(checkpoint or draft, signer)
                 if entry is not None and checkpoint is None:
                     return entry
@@ -301,13 +270,14 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
     # -- reading
 
     def _begin_reading(self) -> None:
-        """Read for the first time: from a checkpoint that can be trusted, or everything."""
-        start = None if self._full else find_start(self._objects, self._repository, self._admins)
-        if start is not None:
-            self._state, self._read_to = start.state, start.state.n
-            self._former_keys = start.keys
-        self._read_listed()
-        self._listed = True
+        """Choose where to begin: where another has read to, a checkpoint, or entry 1."""
+        if not self._listed and not self._full:
+            start = find_start(self._objects, self._repository, self._admins)
+            if start is not None:
+                self._state, self._read_to = start.state, start.state.n
+                self._former_keys = start.keys
+        self._rollback.begun(self._read_to, self._objects)
+        self._begun = True
 
     def _read_listed(self) -> None:
         found = self._objects.listed(self._read_to)
@@ -325,13 +295,17 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
             data = self._objects.read(item)
             signer = None if data is None else find_signer(data, self._keys())
             if signer is not None:
-                self._violation(
+                self._damage.violation(
+                    FindingKind.MISSING,
+                    missing,
                     f"journal entry {missing} is missing, but entry {item.n} exists and is signed",
                     hint="Restore the missing object from a copy of the store.",
                 )
                 return
-        self._note(
-            f"{len(beyond)} stray objects are in journal/ beyond its end, the first at {beyond[0].n}"
+        self._damage.note(
+            FindingKind.STRAY,
+            None,
+            f"{len(beyond)} stray objects are in journal/ beyond its end, the first at {beyond[0].n}",
         )
 
     def _absorb(self, item: EntryObject, data: bytes | None) -> None:
@@ -349,9 +323,7 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
                 except VoidError as still:
                     self._void(item.n, still)
         self._read_to = item.n
-        mark = self._high_water
-        if mark is not None and item.n == mark.n and self._state.digest != mark.digest:
-            self._rolled_back(f"entry {mark.n} is not the one that was seen before")
+        self._rollback.absorbed(item.n, self._state.digest)
 
     def _step(self, n: int, data: bytes | None) -> None:
         if data is None:
@@ -362,18 +334,10 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
 
     def _accepted(self, entry: JournalEntry) -> None:
         self._recent = entry.signer
-        self._unsigned = self._broken = None
+        self._damage.accepted()
         if self._witness is not None:
             self._witness.see(entry)
-        match entry.body:
-            case CommitBody() as body:
-                self._bodies[entry.n] = (entry.digest, body)
-            case ExpireBody() as body:
-                for n in body.commits:
-                    self._commits.pop(n, None)
-                    self._bodies.pop(n, None)
-            case _:
-                pass
+        self._commits.see(entry)
 
     def _void(self, n: int, void: VoidError) -> None:
         if self._state.keyring is None:
@@ -381,118 +345,45 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
                 f"journal entry {n} does not create a repository for a trusted admin: {void}",
                 hint="Compare the admin key in the recovery kit with the one configured here.",
             ) from void
-        if void.signer is None and self._unsigned is None:
-            self._unsigned = n
-        if void.unlinked and self._unsigned is not None and self._broken is None:
-            self._broken = n
-        if len(self._voids) < _MAX_VOIDS:
-            self._voids.append(VoidEntry(n, str(void), void.signer))
+        self._damage.void(n, void)
 
     def _keys(self) -> tuple[str, ...]:
-        # The signer of the last entry is the likeliest signer of the next.
         keyring = self._state.keyring
         keys = self._admins if keyring is None else keyring.keys
-        return keys if self._recent is None else (self._recent, *keys)
+        # The signer of the last entry is the likeliest signer of the next.
+        return (self._recent, *keys) if self._recent in keys else keys
 
-    def _load_commit(self, n: int) -> Commit:
-        live = self._state.commits.get(n)
-        if live is None:
-            raise IntegrityError(f"journal entry {n} is no live commit")
-        item = self._objects.find(n)
-        data = None if item is None else self._objects.read(item)
-        if data is None or digest(data).hex() != live.digest:
-            raise IntegrityError(
-                f"journal entry {n} is missing or not the one a checkpoint names",
-                hint="Restore the object from a copy of the store.",
-            )
-        # Whoever signed it may have left the keyring since.
-        keys = (*self._keys(), *self._former_keys)
-        try:
-            entry = read_entry(data, repository=self._repository, n=n, keys=keys)
-        except VoidError as void:
-            raise IntegrityError(f"journal entry {n} is no commit: {void}") from void
-        if not isinstance(entry.body, CommitBody):
-            raise IntegrityError(f"journal entry {n} is no commit")
-        return Commit.from_body(n, entry.digest, entry.body)
-
-    # -- the high-water mark
-
-    def _compare_high_water(self) -> None:
-        """Make sure that the newest entry seen here is there still, unless it is read anyway."""
-        self._compared = True
-        mark = self._high_water
-        if mark is None or self._read_to < mark.n:
-            return
-        item = self._objects.find(mark.n)
-        data = None if item is None else self._objects.read(item)
-        if data is None:
-            self._rolled_back(f"entry {mark.n} was seen before and is missing")
-        elif digest(data) != mark.digest:
-            self._rolled_back(f"entry {mark.n} is not the one that was seen before")
-
-    def _rolled_back(self, how: str) -> None:
-        self._violation(
-            f"the journal was rolled back: {how}",
-            hint="Find out who changed the store, and restore journal/ from a copy.",
-        )
-
-    def _violation(self, message: str, *, hint: str) -> None:
-        if not self._salvage:
-            raise IntegrityError(message, hint=hint, repository=self._repository.hex())
-        self._note(message)
-
-    def _note(self, message: str) -> None:
-        if message not in self._findings:
-            self._findings.append(message)
+    def _every_key(self) -> tuple[str, ...]:
+        # Whoever signed a commit may have left the keyring since.
+        return (*self._keys(), *self._former_keys)
 
     # -- appending
 
     def _refuse_damage(self, signer: SigningKey) -> None:
         keyring = self._state.keyring
         admin = keyring is not None and signer.verify_key.hex in keyring.admins
-        if self._salvage or (self._broken is not None and not admin):
+        if self._damage.salvage or (self.broken_at is not None and not admin):
             raise IntegrityError(
                 f"the journal is damaged after entry {self._state.n}: "
-                f"entry {self._broken} is signed but does not follow it",
+                f"entry {self.broken_at} is signed but does not follow it",
                 hint="Restore the damaged object from a copy of the store; "
                 "or let an admin change the keyring, which gives up what came after.",
             )
 
-    def _checkpoint_due(self, draft: Draft) -> Draft | None:
-        if (self._read_to + 1) % CHECKPOINT_EVERY or draft.op == "checkpoint":
-            return None
-        body = {"state": self._state.to_checkpoint()}
-        return Draft("checkpoint", body)
-
     def _attempt(self, draft: Draft, signer: SigningKey) -> JournalEntry | None:
         """Try to create the next entry; ``None`` when somebody else did."""
         n = self._read_to + 1
-        data = write_entry(
-            repository=self._repository,
+        wanted = tried(
+            draft,
+            state=self._state,
             n=n,
-            prev=self._state.digest,
             at=self._clock.now(),
-            op=draft.op,
-            body=draft.body,
             signer=signer,
+            keys=self._keys(),
         )
-        after = self._state.copy()
-        try:
-            keys = [key for key in self._keys() if key == signer.verify_key.hex]
-            entry = read_entry(data, repository=self._repository, n=n, keys=keys)
-            step(after, entry)
-        except VoidError as void:
-            self._refuse(draft.op, void)
-        if not create_entry(self._store, self._clock, n, data):
+        if not create_entry(self._store, self._clock, n, wanted.data):
             return None
         point("repository.journal.won")
-        self._state, self._read_to = after, n
-        self._accepted(entry)
-        return entry
-
-    def _refuse(self, op: str, void: VoidError) -> NoReturn:
-        raise ConfigurationError(
-            f"the repository would not accept this {op} entry: {void}",
-            hint="Check that this machine's key file belongs to this repository "
-            "and is in its keyring.",
-        ) from void
+        self._state, self._read_to = wanted.after, n
+        self._accepted(wanted.entry)
+        return wanted.entry

@@ -60,6 +60,13 @@ class JournalObjects:
             return None
         return EntryObject(n, info.stored_bytes)
 
+    def find_all(self, numbers: Sequence[int]) -> list[EntryObject | None]:
+        """Return entry objects in the order of ``numbers``, asking for many at a time."""
+        if len(numbers) < _PARALLEL_FROM:
+            return [self.find(n) for n in numbers]
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="journal") as pool:
+            return list(pool.map(self.find, numbers))
+
     def listed(self, after: int) -> list[EntryObject]:
         """Return every entry object with a number above ``after``, ascending."""
         point("repository.journal_objects.list")

@@ -1,20 +1,21 @@
-"""Where a reader that knows nothing but an admin key may begin to read.
+"""Where a reader begins: where one on this machine has read to, or where the journal lets it.
 
-The beginning is always right. A checkpoint saves time, but whoever signs it could leave out what
+For one that knows nothing but an admin key, the beginning is always right. A checkpoint saves time, but whoever signs it could leave out what
 others have stored, so only those are used whose signer could have expired it all anyway: an admin, or a
 janitor. Even they cannot change the keyring, which is proven back to entry 1 (docs/format.md 3.4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from drkeeper.errors import IntegrityError
-from drkeeper.repository.journal_body import CheckpointBody, KeyringBody
+from drkeeper.repository.journal_body import CheckpointBody, CommitBody, KeyringBody
 from drkeeper.repository.journal_entry import JournalEntry, VoidError, read_entry
 from drkeeper.repository.journal_objects import JournalObjects
 from drkeeper.repository.keyring import Keyring, Role
-from drkeeper.repository.state import CHECKPOINT_EVERY, JournalState, step
+from drkeeper.repository.state import CHECKPOINT_EVERY, JournalState
+from drkeeper.repository.steps import step
 
 WORTH_IT: Final = 4 * CHECKPOINT_EVERY
 """A shorter journal is read from the beginning: that is quick, and proves everything."""
@@ -34,6 +35,26 @@ class Start:
 
     state: JournalState
     keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a reader that has read before goes on.
+
+    Attributes:
+        state: The state then.
+        read_to: Highest number then read, void or not.
+        commits: Bodies of live commits of ``state``, by number.
+    """
+
+    state: JournalState
+    read_to: int
+    commits: Mapping[int, CommitBody]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all live commits are known; else somebody must read those that are not."""
+        return self.commits.keys() == self.state.commits.keys()
 
 
 def find_start(objects: JournalObjects, repository: bytes, admins: Sequence[str]) -> Start | None:

@@ -5,6 +5,7 @@ inventory, `commit`. A snapshot exists when its commit exists (docs/format.md 3.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,8 @@ from drkeeper.errors import ConfigurationError, DrkeeperError
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.creation import NewRepository, create_repository
 from drkeeper.repository.hint import read_hint
-from drkeeper.repository.journal import Draft, Journal
+from drkeeper.repository.journal import Journal
+from drkeeper.repository.journal_draft import Draft
 from drkeeper.repository.keyring import Keyring
 from drkeeper.repository.keyslots import KeySlots
 from drkeeper.repository.pin import HighWater, Pin, PinFile
@@ -95,8 +97,9 @@ class Repository:
             return
         copy = None
         if state.n >= memory.copied + _COPY_EVERY:
-            copy = encode_copy(self.journal.resume())
-            memory.copied = state.n
+            resume = self.journal.resume()
+            if resume.complete:
+                copy, memory.copied = encode_copy(resume), state.n
         pin = Pin(
             repository=self.id,
             admins=memory.admins,
@@ -220,13 +223,7 @@ def update_keyring(
     try:
         repository.journal.append_when(decide, admin)
     finally:
-        _try_to_remember(repository)
+        # The change is in the journal or failed for its own reasons; the pin comes second.
+        with suppress(DrkeeperError):
+            repository.remember()
     return repository.keyring
-
-
-def _try_to_remember(repository: Repository) -> None:
-    # The change is in the journal or failed for its own reasons; the pin comes second.
-    try:
-        repository.remember()
-    except DrkeeperError:
-        return

@@ -17,7 +17,7 @@ from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import ConfigurationError, DrkeeperError, FencedError
 from drkeeper.faults import point
 from drkeeper.repository.commit import Commit, CommitDraft, commit_body
-from drkeeper.repository.journal import Draft
+from drkeeper.repository.journal_draft import Draft
 from drkeeper.repository.keyfile import KeyFile
 from drkeeper.repository.keyslots import SessionKeys, WrittenSlot, write_slots
 from drkeeper.repository.places import ID_BYTES, KeyClass, ObjectKind, reference_name

@@ -1,9 +1,4 @@
-"""What the journal says, as a state and its legal steps; no I/O, no clock.
-
-:func:`step` is the whole of docs/format.md 3.2: it either changes the state by one entry or refuses
-the entry and changes nothing. The safety of collection without locks (docs/adr/0052) rests on
-four rules, two of which are here: a condemned object is never needed by a later commit, and the
-condemned stay listed as long as a session that might not know is open.
+"""What the journal says, as a state; :mod:`drkeeper.repository.steps` has its legal steps.
 
 Legality depends on nothing but this state, and a checkpoint holds all of it, so reading on from a
 checkpoint and reading everything end alike (docs/format.md 3.4).
@@ -11,28 +6,24 @@ checkpoint and reading everything end alike (docs/format.md 3.4).
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import msgspec
 
 from drkeeper.errors import ConfigurationError, IntegrityError
 from drkeeper.repository.journal_body import (
-    AbortBody,
-    CheckpointBody,
-    CommitBody,
-    CondemnBody,
-    ExpireBody,
-    HoldBody,
-    KeyringBody,
-    MarkBody,
-    OpenBody,
-    ReleaseBody,
+    Count,
+    Epoch,
+    HexDigest,
+    HexId,
+    Number,
+    ObjectRef,
     Slots,
-    SweptBody,
     parse_instant,
 )
-from drkeeper.repository.journal_entry import NO_DIGEST, JournalEntry, VoidError
-from drkeeper.repository.keyring import SUPPORTED_FORMAT, SUPPORTED_SUITE, Keyring
+from drkeeper.repository.journal_entry import NO_DIGEST
+from drkeeper.repository.keyring import Keyring
+from drkeeper.repository.strict_json import MalformedError
 
 CHECKPOINT_EVERY: Final = 256
 """Source: docs/format.md 3.4."""
@@ -50,12 +41,12 @@ class OpenSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         keyring: Version its key slots were made for.
     """
 
-    lineage: str
-    host: str
-    n: int
+    lineage: HexId
+    host: HexId
+    n: Number
     keyslots: Slots
-    resumes: int | None
-    keyring: int
+    resumes: Number | None
+    keyring: Number
 
 
 class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,9 +59,9 @@ class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         next_due: When its host promised the next, as written.
     """
 
-    host: str
-    seq: int
-    last: int
+    host: HexId
+    seq: Count
+    last: Count
     next_due: str | None
 
 
@@ -83,36 +74,41 @@ class LiveCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         session: Hex id of the session that made it.
     """
 
-    n: int
-    digest: str
-    session: str
+    n: Number
+    digest: HexDigest
+    session: HexId
 
 
 class SessionSlots(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to find the keys of a session that a live commit names."""
 
-    keyring: int
+    keyring: Number
     slots: Slots
 
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far the log of a lineage is known to reach."""
 
-    epoch: str
-    seq: int
-    digest: str
+    epoch: Epoch
+    seq: Count
+    digest: HexDigest
 
 
-class _Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+_Decimal = Annotated[str, msgspec.Meta(pattern=r"\A[1-9][0-9]{0,15}\Z")]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A state as a checkpoint spells it. Source: docs/format.md 3.4."""
+
     keyring: dict[str, Any]
-    keyrings: list[tuple[int, str]]
-    sessions: dict[str, OpenSession]
-    lineages: dict[str, Lineage]
+    keyrings: list[tuple[Number, HexDigest]]
+    sessions: dict[HexId, OpenSession]
+    lineages: dict[HexId, Lineage]
     commits: list[LiveCommit]
-    keyslots: dict[str, SessionSlots]
-    holds: dict[str, str | None]
-    condemned: list[tuple[int, list[str]]]
-    marks: dict[str, Mark]
+    keyslots: dict[HexId, SessionSlots]
+    holds: dict[_Decimal, str | None]
+    condemned: list[tuple[Number, list[ObjectRef]]]
+    marks: dict[HexId, Mark]
 
 
 @dataclass(slots=True)
@@ -204,10 +200,22 @@ class JournalState:
             IntegrityError: It is not a state.
         """
         try:
-            raw = msgspec.convert(value, _Checkpoint)
-            holds = {int(number): until for number, until in raw.holds.items()}
+            raw = msgspec.convert(value, Checkpoint)
+        except msgspec.ValidationError as error:
+            raise IntegrityError(f"the state in checkpoint {n} is malformed", n=n) from error
+        return cls.restored(raw, repository=repository, n=n, digest=digest)
+
+    @classmethod
+    def restored(cls, raw: Checkpoint, *, repository: bytes, n: int, digest: bytes) -> Self:
+        """Continue from the parts of a checkpoint.
+
+        Raises:
+            IntegrityError: They contradict each other.
+        """
+        try:
+            _refuse_contradictions(raw)
             keyring = Keyring.from_json(raw.keyring)
-        except (msgspec.ValidationError, ValueError, ConfigurationError) as error:
+        except (MalformedError, ValueError, ConfigurationError) as error:
             raise IntegrityError(f"the state in checkpoint {n} is malformed", n=n) from error
         return cls(
             repository=repository,
@@ -219,222 +227,23 @@ class JournalState:
             lineages=raw.lineages,
             commits={commit.n: commit for commit in raw.commits},
             keyslots=raw.keyslots,
-            holds=holds,
+            holds={int(number): until for number, until in raw.holds.items()},
             condemned={number: tuple(objects) for number, objects in raw.condemned},
             marks=raw.marks,
         )
 
 
-def step(state: JournalState, entry: JournalEntry) -> None:
-    """Change ``state`` by one entry, or refuse the entry and change nothing.
-
-    The signature must have been verified under ``state``'s keyring, or for the very first entry
-    under an admin key that the reader was told.
+def _refuse_contradictions(raw: Checkpoint) -> None:
+    """Refuse what no sequence of entries can lead to, and later steps would stumble over.
 
     Raises:
-        VoidError: The entry is void.
-        IntegrityError: An admin has moved the repository to a format this drkeeper cannot read.
+        MalformedError: There is such a thing.
     """
-    if entry.prev != state.digest or entry.n <= state.n:
-        raise VoidError(
-            "it does not follow the newest valid entry", signer=entry.signer, unlinked=True
-        )
-    try:
-        _apply(state, entry)
-    except _IllegalError as error:
-        raise VoidError(str(error), signer=entry.signer) from error
-    state.n = entry.n
-    state.digest = entry.digest
-
-
-class _IllegalError(Exception):
-    """The step is illegal in this state."""
-
-
-def _apply(state: JournalState, entry: JournalEntry) -> None:  # noqa: C901, PLR0912 - one case an operation
-    if entry.op == "create" or state.keyring is None:
-        _create(state, entry)
-        return
-    _require(state.keyring.allows(entry.signer, entry.op), f"its signer may not {entry.op}")
-    match entry.body:
-        case KeyringBody() as body:
-            _keyring(state, entry, body)
-        case OpenBody() as body:
-            _open(state, entry, body)
-        case CommitBody() as body:
-            _commit(state, entry, body)
-        case AbortBody() as body:
-            _require(body.session in state.sessions, "its session is not open")
-            del state.sessions[body.session]
-        case ExpireBody() as body:
-            _expire(state, entry, body)
-        case HoldBody() as body:
-            _hold(state, body)
-        case ReleaseBody() as body:
-            _require(body.commit in state.commits, "it releases no live commit")
-            state.holds.pop(body.commit, None)
-        case CondemnBody() as body:
-            state.condemned[entry.n] = tuple(body.objects)
-        case SweptBody() as body:
-            _swept(state, body)
-        case MarkBody() as body:
-            _mark(state, entry, body)
-        case CheckpointBody() as body:
-            _require(body.state == state.to_checkpoint(), "its state is not the state before it")
-
-
-def _create(state: JournalState, entry: JournalEntry) -> None:
-    _require(
-        state.keyring is None and entry.op == "create" and entry.n == 1,
-        "a repository is created by entry 1 and only there",
-    )
-    keyring = _parsed_keyring(entry)
-    _require(keyring.version == 1, "the first keyring is not of version 1")
-    _require(entry.signer in keyring.admins, "its signer is no admin of its own keyring")
-    _set_keyring(state, entry, keyring)
-
-
-def _keyring(state: JournalState, entry: JournalEntry, body: KeyringBody) -> None:
-    del body
-    before = _in_force(state)
-    keyring = _parsed_keyring(entry)
-    _require(keyring.version == before.version + 1, "its keyring is not of the next version")
-    _require(
-        keyring.suite >= before.suite and keyring.format >= before.format,
-        "its keyring goes back to an older suite or format",
-    )
-    _set_keyring(state, entry, keyring)
-
-
-def _parsed_keyring(entry: JournalEntry) -> Keyring:
-    if not isinstance(entry.body, KeyringBody):
-        raise _IllegalError("it holds no keyring")
-    try:
-        return Keyring.from_json(entry.body.keyring)
-    except ConfigurationError as error:
-        raise _IllegalError(str(error)) from error
-
-
-def _set_keyring(state: JournalState, entry: JournalEntry, keyring: Keyring) -> None:
-    if keyring.format > SUPPORTED_FORMAT or keyring.suite > SUPPORTED_SUITE:
-        raise IntegrityError(
-            f"the repository is of format {keyring.format}, suite {keyring.suite}: "
-            "newer than this drkeeper",
-            hint="Install a newer drkeeper on this machine.",
-        )
-    state.keyring = keyring
-    state.keyrings.append((entry.n, entry.digest.hex()))
-
-
-def _open(state: JournalState, entry: JournalEntry, body: OpenBody) -> None:
-    keyring = _in_force(state)
-    _require(keyring.allows(entry.signer, "open", body.host), "its signer is not of that host")
-    _require(
-        body.session not in state.sessions and body.session not in state.keyslots,
-        "its session is not new",
-    )
-    _require(body.keyring == keyring.version, "its keyring is not the one in force")
-    lineage = state.lineages.get(body.lineage)
-    _require(lineage is None or lineage.host == body.host, "its lineage is another host's")
-    state.sessions[body.session] = OpenSession(
-        lineage=body.lineage,
-        host=body.host,
-        n=entry.n,
-        keyslots=body.keyslots,
-        resumes=body.resumes,
-        keyring=body.keyring,
-    )
-    if lineage is None:
-        state.lineages[body.lineage] = Lineage(host=body.host, seq=0, last=0, next_due=None)
-
-
-def _commit(state: JournalState, entry: JournalEntry, body: CommitBody) -> None:
-    session = state.sessions.get(body.session)
-    if session is None:
-        raise _IllegalError("its session is not open")
-    _require(
-        _in_force(state).allows(entry.signer, "commit", body.host),
-        "its signer is not of that host",
-    )
-    _require(
-        (body.lineage, body.host) == (session.lineage, session.host),
-        "its lineage or host is not its session's",
-    )
-    lineage = state.lineages[body.lineage]
-    _require(
-        body.seq == lineage.seq + 1 and body.previous == lineage.last,
-        "it does not follow the newest commit of its lineage",
-    )
-    _require(
-        not state.condemned_among([f"meta/{body.root.id}", f"refs/{body.refs.id}"]),
-        "it needs a condemned object",
-    )
-    state.commits[entry.n] = LiveCommit(entry.n, entry.digest.hex(), body.session)
-    state.keyslots[body.session] = SessionSlots(session.keyring, session.keyslots)
-    state.lineages[body.lineage] = Lineage(
-        host=lineage.host, seq=body.seq, last=entry.n, next_due=body.next_due
-    )
-    if body.complete:
-        del state.sessions[body.session]
-
-
-def _expire(state: JournalState, entry: JournalEntry, body: ExpireBody) -> None:
-    _require(all(n in state.commits for n in body.commits), "it expires no live commit")
-    for n in body.commits:
-        if n in state.holds:
-            until = state.holds[n]
-            _require(
-                until is not None and parse_instant(until) <= entry.at,
-                "it expires a commit that is held",
-            )
-    for n in body.commits:
-        del state.commits[n]
-        state.holds.pop(n, None)
-    named = {commit.session for commit in state.commits.values()}
-    for session in state.keyslots.keys() - named:
-        del state.keyslots[session]
-
-
-def _hold(state: JournalState, body: HoldBody) -> None:
-    _require(body.commit in state.commits, "it holds no live commit")
-    if body.commit in state.holds and not _lasts_longer(body.until, state.holds[body.commit]):
-        return
-    state.holds[body.commit] = body.until
-
-
-def _lasts_longer(new: str | None, old: str | None) -> bool:
-    """A hold is never shortened by another hold; that takes a release, and other rights."""
-    if old is None:
-        return False
-    return new is None or parse_instant(new) > parse_instant(old)
-
-
-def _swept(state: JournalState, body: SweptBody) -> None:
-    _require(body.condemn in state.condemned, "it sweeps no condemned objects")
-    _require(
-        all(session.n > body.condemn for session in state.sessions.values()),
-        "a session that was open when they were condemned still is",
-    )
-    del state.condemned[body.condemn]
-
-
-def _mark(state: JournalState, entry: JournalEntry, body: MarkBody) -> None:
-    lineage = state.lineages.get(body.lineage)
-    if lineage is None:
-        raise _IllegalError("its lineage is unknown")
-    _require(
-        _in_force(state).allows(entry.signer, "mark", lineage.host),
-        "its lineage is another host's",
-    )
-    state.marks[body.lineage] = Mark(epoch=body.epoch, seq=body.seq, digest=body.digest)
-
-
-def _in_force(state: JournalState) -> Keyring:
-    if state.keyring is None:
-        raise _IllegalError("there is no keyring before entry 1")
-    return state.keyring
-
-
-def _require(holds: bool, reason: str) -> None:  # noqa: FBT001 - an assertion by another name
-    if not holds:
-        raise _IllegalError(reason)
+    instants = [lineage.next_due for lineage in raw.lineages.values()]
+    for instant in (*instants, *raw.holds.values()):
+        if instant is not None:
+            parse_instant(instant)
+    if not all(session.lineage in raw.lineages for session in raw.sessions.values()):
+        raise MalformedError("a session is of no lineage")
+    if not all(commit.session in raw.keyslots for commit in raw.commits):
+        raise MalformedError("a commit is of a session without key slots")

@@ -1,34 +1,47 @@
 """The local copy of the journal's state: only ever a way to save time.
 
 Its digest stands in the pin, so what is read here was written here; still, anything unexpected only
-means that the journal is read from the beginning.
+means that the journal is read from the beginning. It is MessagePack because that is read twenty times
+as fast as the JSON of the journal, and every command of a machine begins here.
 """
 
 from typing import Final
 
-from drkeeper.errors import IntegrityError
-from drkeeper.repository.commit import Commit
-from drkeeper.repository.journal import Resume
-from drkeeper.repository.state import JournalState
-from drkeeper.repository.strict_json import MalformedError, encode, parse_object
+import msgspec
 
-_FORMAT: Final = 1
+from drkeeper.errors import IntegrityError
+from drkeeper.repository.journal_body import CommitBody
+from drkeeper.repository.journal_start import Resume
+from drkeeper.repository.state import Checkpoint, JournalState
+
+_FORMAT: Final = 2
+
+
+class _Copy(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    repository: bytes
+    n: int
+    digest: bytes
+    read_to: int
+    state: Checkpoint
+    commits: dict[int, CommitBody]
+
+
+_decoder = msgspec.msgpack.Decoder(_Copy)
 
 
 def encode_copy(resume: Resume) -> bytes:
     """Return the bytes of a copy."""
     state = resume.state
-    return encode(
+    return msgspec.msgpack.encode(
         {
             "format": _FORMAT,
-            "repository": state.repository.hex(),
+            "repository": state.repository,
             "n": state.n,
-            "digest": state.digest.hex(),
+            "digest": state.digest,
             "read_to": resume.read_to,
             "state": state.to_checkpoint(),
-            "commits": [
-                [n, commit.digest.hex(), commit.to_json()] for n, commit in resume.commits.items()
-            ],
+            "commits": resume.commits,
         }
     )
 
@@ -36,20 +49,13 @@ def encode_copy(resume: Resume) -> bytes:
 def decode_copy(data: bytes, repository: bytes) -> Resume | None:
     """Read a copy; ``None`` when it is not one of this repository and this version."""
     try:
-        value = parse_object(data)
-        if value["format"] != _FORMAT or value["repository"] != repository.hex():
+        copy = _decoder.decode(data)
+        if copy.format != _FORMAT or copy.repository != repository:
             return None
-        state = JournalState.from_checkpoint(
-            value["state"],
-            repository=repository,
-            n=value["n"],
-            digest=bytes.fromhex(value["digest"]),
+        state = JournalState.restored(
+            copy.state, repository=repository, n=copy.n, digest=copy.digest
         )
-        commits = {
-            n: Commit.from_json(n, bytes.fromhex(digest), body)
-            for n, digest, body in value["commits"]
-            if n in state.commits
-        }
-        return Resume(state, int(value["read_to"]), commits)
-    except (MalformedError, IntegrityError, KeyError, TypeError, ValueError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, IntegrityError):
         return None
+    resume = Resume(state, copy.read_to, copy.commits)
+    return resume if resume.complete else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,13 @@ from drkeeper.crypto.digests import digest
 from drkeeper.crypto.signing import JOURNAL_DOMAIN, SigningKey
 from drkeeper.errors import ConfigurationError, IntegrityError
 from drkeeper.repository.creation import new_host_key, with_host
+from drkeeper.repository.journal_body import parse_instant
+from drkeeper.repository.journal_damage import FindingKind
 from drkeeper.repository.journal_entry import MAX_ENTRY_BYTES, entry_name, entry_number
 from drkeeper.repository.pin import HighWater
 from drkeeper.repository.repository import update_keyring
 from drkeeper.repository.session import open_session
-from drkeeper.repository.strict_json import encode
+from drkeeper.repository.strict_json import MalformedError, encode
 
 LINEAGE = bytes(range(16))
 
@@ -251,7 +254,7 @@ def test_salvage_reports_a_rollback_and_reads_on():
     journal = made.journal(high_water=mark, salvage=True)
     journal.refresh()
     assert [commit.n for commit in journal.commits()] == [3]
-    assert any("rolled back" in finding for finding in journal.findings)
+    assert any("rolled back" in finding.message for finding in journal.findings)
     with pytest.raises(IntegrityError):
         journal.append("abort", {"session": "", "reason": ""}, made.keys.host.signing_key)
 
@@ -273,9 +276,9 @@ def test_strays_beyond_the_end_are_reported_only():
     journal = made.journal()
     journal.refresh()
     assert journal.read_to == repository.journal.read_to
-    assert journal.findings == (
-        "2 stray objects are in journal/ beyond its end, the first at 1000",
-    )
+    (finding,) = journal.findings
+    assert finding.kind is FindingKind.STRAY
+    assert finding.message == "2 stray objects are in journal/ beyond its end, the first at 1000"
 
 
 def test_a_damaged_entry_stops_writers_until_an_admin_decides():
@@ -415,3 +418,45 @@ def test_links_are_digests_of_whole_objects():
     for n in range(2, entry_count(made.store) + 1):
         before = made.store.objects[entry_name(n - 1)]
         assert payload_of(made, n)["prev"] == digest(before).hex()
+
+
+def test_a_key_that_left_the_keyring_is_nobodys_key():
+    """An admin that was removed can no longer make others believe that the journal is damaged."""
+    made, repository = written(1)
+    old, new = made.keys.admin.signing_key, SigningKey.generate()
+
+    def succeeded(keyring):
+        return replace(keyring, admins=(new.verify_key.hex,))
+
+    update_keyring(repository, old, succeeded)
+    n = repository.journal.read_to + 1
+    made.store.objects[entry_name(n)] = b"junk"
+    made.store.objects[entry_name(n + 1)] = made.forge(
+        n + 1, "abort", {"session": "0" * 32, "reason": ""}, signer=old
+    )
+    for reader in (repository, made.open()):
+        reader.refresh()
+        assert reader.journal.broken_at is None
+        assert [void.signer for void in reader.journal.voids] == [None, None]
+
+
+def test_a_commit_that_lies_about_itself_stops_no_reader_of_others():
+    """A host may sign any number the format allows; who does not need its snapshot never notices."""
+    made, repository = written(1)
+    session = open_session(repository, host=made.keys.host, lineage=LINEAGE)
+    body = payload_of(made, 3)["body"] | {
+        "session": session.id.hex(),
+        "seq": 2,
+        "previous": 3,
+    }
+    body["root"] = body["root"] | {"offset": 2**53}
+    repository.journal.append("commit", body, made.keys.host.signing_key)
+    for reader in (repository, made.open()):
+        assert [commit.n for commit in reader.live_commits()] == [3, 5]
+
+
+def test_a_day_has_twenty_four_hours():
+    """An hour that some readers take for the next day's first is refused by all."""
+    for text in ("2026-11-21T24:00:00.000000Z", "2026-11-21T23:60:00.000000Z"):
+        with pytest.raises(MalformedError):
+            parse_instant(text)

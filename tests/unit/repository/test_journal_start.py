@@ -4,11 +4,14 @@ import pytest
 
 from doubles.memory_store import MemoryStore
 from doubles.repositories import Fixture, draft, new_repository
+from drkeeper.crypto.digests import digest
 from drkeeper.errors import IntegrityError
 from drkeeper.repository.creation import new_host_key, with_host
+from drkeeper.repository.journal_damage import FindingKind
 from drkeeper.repository.journal_entry import entry_name
 from drkeeper.repository.journal_objects import JournalObjects
 from drkeeper.repository.journal_start import WORTH_IT, find_start
+from drkeeper.repository.pin import HighWater
 from drkeeper.repository.repository import update_keyring
 from drkeeper.repository.session import open_session
 
@@ -125,3 +128,74 @@ def test_the_end_is_found_by_few_requests(made, long_journal):
     assert JournalObjects(made.store).find_end() == repository.journal.read_to
     assert made.store.requests["info"] < 30
     assert "entries" not in made.store.requests
+
+
+def test_a_start_after_the_high_water_mark_still_compares_it(made, long_journal):
+    """What was seen here before is looked for also when reading begins at a later checkpoint."""
+    _, repository = long_journal
+    genuine = HighWater(5, digest(made.store.objects[entry_name(5)]))
+    journal = made.journal(high_water=genuine)
+    journal.refresh()
+    assert journal.state.n == repository.journal.state.n
+    with pytest.raises(IntegrityError, match="entry 5 is not the one that was seen before"):
+        made.journal(high_water=HighWater(5, bytes(32))).refresh()
+    del made.store.objects[entry_name(5)]
+    with pytest.raises(IntegrityError, match="entry 5 was seen before and is missing"):
+        made.journal(high_water=genuine).refresh()
+
+
+@pytest.mark.parametrize("what", ["session", "commit", "promise", "hold", "id"])
+def test_a_checkpoint_that_contradicts_itself_is_no_place_to_start(made, what):
+    """Even a janitor cannot make a reader stumble: a state that nothing leads to is not used."""
+    journal = made.journal(full=True)
+    journal.refresh()
+    state = journal.state.to_checkpoint()
+    lineage = next(iter(state["lineages"]))
+    ghost = {
+        "lineage": "f" * 32,
+        "host": "f" * 32,
+        "n": 2,
+        "keyslots": {"data": "0" * 64, "meta": "0" * 64, "refs": "0" * 64},
+        "resumes": None,
+        "keyring": 1,
+    }
+    changes = {
+        "session": {"sessions": {"0" * 32: ghost}},
+        "commit": {"keyslots": {}},
+        "promise": {
+            "lineages": state["lineages"] | {lineage: state["lineages"][lineage] | {"next_due": ""}}
+        },
+        "hold": {"holds": {"3": "tomorrow"}},
+        "id": {"lineages": state["lineages"] | {"x": state["lineages"][lineage]}},
+    }
+    replace_checkpoint(made, made.keys.janitor.signing_key, **changes[what])
+    assert begin(made) != WORTH_IT
+
+
+def test_one_damaged_commit_stops_only_those_who_need_it(made, tmp_path):
+    """A live commit that is damaged behind a checkpoint: the journal opens, the others are read."""
+    made.store.objects[entry_name(3)] = b"damaged"
+    repository = made.open(state_dir=str(tmp_path))
+    with pytest.raises(IntegrityError, match="entry 3 is missing or not the one"):
+        repository.live_commits()
+    sound = [n for n in repository.journal.state.commits if n != 3]
+    assert [repository.journal.commit(n).n for n in sound] == sound
+    salvaged = made.open(salvage=True)
+    assert [commit.n for commit in salvaged.live_commits()] == sound
+    (finding,) = salvaged.journal.findings
+    assert (finding.kind, finding.n) == (FindingKind.ALTERED, 3)
+    # What is remembered here must not make up for what is missing there.
+    with pytest.raises(IntegrityError, match="entry 3 is missing or not the one"):
+        made.open(state_dir=str(tmp_path)).live_commits()
+
+
+def test_commits_behind_a_checkpoint_are_read_once_and_remembered(made, tmp_path):
+    """The entries of live commits are read when a machine opens a repository first, never again."""
+    repository = made.open(state_dir=str(tmp_path))
+    wanted = repository.live_commits()
+    made.store.requests.clear()
+    assert repository.live_commits() == wanted
+    assert made.store.requests == {}
+    again = made.open(state_dir=str(tmp_path))
+    assert again.live_commits() == wanted
+    assert made.store.requests["get"] <= 2

@@ -9,7 +9,8 @@ from drkeeper.errors import IntegrityError
 from drkeeper.repository.commit import commit_body
 from drkeeper.repository.journal_body import format_instant, parse_body
 from drkeeper.repository.journal_entry import JournalEntry, VoidError
-from drkeeper.repository.state import JournalState, step
+from drkeeper.repository.state import JournalState
+from drkeeper.repository.steps import step
 
 KEYS = new_repository().keys
 ADMIN, HOST, JANITOR = (

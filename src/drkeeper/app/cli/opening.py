@@ -38,7 +38,7 @@ def open_repository(called: Invocation, reach: Reach, policy: str | None) -> Rep
             )
         called.output.warning(damage)
     for finding in journal.findings:
-        called.output.warning(finding)
+        called.output.warning(finding.message)
     for void in journal.voids:
         if void.n > journal.state.n:
             called.output.warning(

@@ -1,33 +1,35 @@
 """The part of a check that judges the journal; it needs no key."""
 
 from datetime import timedelta
+from typing import Final
 
 from drkeeper.errors import IntegrityError
 from drkeeper.operations.check.findings import Notes, Severity
 from drkeeper.repository.commit import Commit, stale_lineages
 from drkeeper.repository.journal import Journal
+from drkeeper.repository.journal_damage import FindingKind
 from drkeeper.repository.journal_entry import entry_name
 from drkeeper.repository.repository import Repository
 
-_KINDS = (
-    ("was rolled back", Severity.ERROR, "rollback"),
-    ("is missing, but", Severity.ERROR, "missing"),
-    ("stray", Severity.WARNING, "stray"),
-)
-"""What the journal's own findings are about; anything else is an error."""
+_FINDINGS: Final = {
+    FindingKind.ROLLBACK: (Severity.ERROR, "rollback"),
+    FindingKind.MISSING: (Severity.ERROR, "missing"),
+    FindingKind.ALTERED: (Severity.ERROR, "commit"),
+    FindingKind.STRAY: (Severity.WARNING, "stray"),
+}
+"""How bad the journal's own findings are, and the code of each."""
 
 
 def check_journal(repository: Repository, notes: Notes, grace: timedelta) -> None:
     """Say what reading the whole journal has shown, and which lineages are late."""
     journal = repository.journal
     _voids(journal, notes)
-    for message in journal.findings:
-        severity, code = next(
-            ((severity, code) for text, severity, code in _KINDS if text in message),
-            (Severity.ERROR, "rollback"),
-        )
-        thing = entry_name(journal.read_to + 1) if code == "missing" else "journal"
-        notes.add(severity, code, thing, message)
+    for finding in journal.findings:
+        severity, code = _FINDINGS[finding.kind]
+        # A rollback concerns the journal, and not the one entry by which it was noticed.
+        about = None if finding.kind is FindingKind.ROLLBACK else finding.n
+        thing = "journal" if about is None else entry_name(about)
+        notes.add(severity, code, thing, finding.message)
     if journal.broken_at is not None:
         notes.error(
             "commit",

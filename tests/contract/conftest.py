@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import boto3
 import pytest
 
+from doubles.certificates import Authority
 from doubles.s3chaos import S3Chaos
 from doubles.stores import MemoryStore
 from drkeeper.storage.base import ObjectStore
@@ -39,6 +40,14 @@ def chaos_server() -> Iterator[S3Chaos]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Chaos, str]]:
+    """Run the strict server behind TLS; yield it and the bundle that vouches for it."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    with S3Chaos(tls=authority.server_context()) as server:
+        yield server, str(authority.bundle)
+
+
 @contextmanager
 def folder(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
     yield FolderStore(request.getfixturevalue("tmp_path") / "store", create=True)
@@ -55,6 +64,14 @@ def chaos(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
     server: S3Chaos = request.getfixturevalue("chaos_server")
     server.add_bucket(bucket := _new_name())
     yield server.store("some/prefix", bucket=bucket)
+
+
+@contextmanager
+def chaos_tls(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+    """The same server behind https: bodies travel unsigned, as to every store far away."""
+    server, bundle = request.getfixturevalue("tls_server")
+    server.add_bucket(bucket := _new_name())
+    yield server.store("p", bucket=bucket, ca_bundle=bundle)
 
 
 @contextmanager
@@ -101,6 +118,7 @@ ADAPTERS = {
     "memory": (memory, []),
     "folder": (folder, []),
     "s3-chaos": (chaos, []),
+    "s3-chaos-tls": (chaos_tls, []),
     "s3-chaos-locked": (chaos_locked, []),
     "s3-moto": (on_moto, []),
     "s3-ceph": (ceph, [pytest.mark.integration]),

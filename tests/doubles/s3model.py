@@ -41,10 +41,23 @@ class Version:
 
 @dataclass
 class Bucket:
-    """A bucket; the caller holds the server's lock around every call."""
+    """A bucket; the caller holds the server's lock around every call.
+
+    Attributes:
+        region: The only one for which requests may be signed; empty for any.
+        tells: Whether a request for a wrong region learns the right one.
+        conditional: Whether conditions are known; else they are refused, as Backblaze does.
+        checksums: Whether newer checksums are known; else they are refused.
+        deletes_absent: Whether deleting an absent object is fine; else it is 404, as with Google.
+    """
 
     versioning: bool = False
     object_lock: bool = False
+    region: str = ""
+    tells: bool = True
+    conditional: bool = True
+    checksums: bool = True
+    deletes_absent: bool = True
     default_lock: tuple[str, timedelta] | None = None
     keys: dict[str, list[Version]] = field(default_factory=dict)
     clock: itertools.count = field(default_factory=itertools.count)
@@ -70,6 +83,8 @@ class Bucket:
         self, key: str, data: bytes, headers: dict[str, str], *, now: datetime, began: int
     ) -> Version:
         """Store a version; ``began`` is the value of the clock when the request came in."""
+        if not self.checksums and any(name.startswith("x-amz-checksum-") for name in headers):
+            raise RefusedError(400, "InvalidArgument")
         check_checksums(headers, data)
         self._check_conditions(key, headers, began)
         mode, until = self._lock_from(headers, now)
@@ -85,6 +100,8 @@ class Bucket:
 
     def _check_conditions(self, key: str, headers: dict[str, str], began: int) -> None:
         wanted = headers.get("if-none-match")
+        if not self.conditional and ("if-match" in headers or wanted is not None):
+            raise RefusedError(501, "NotImplemented")
         if wanted is not None:
             if wanted != "*":
                 raise RefusedError(501, "NotImplemented")
@@ -120,6 +137,8 @@ class Bucket:
         """Delete a version, or hide the object behind a marker; return answer headers."""
         if version_id is None:
             if not self.versioning:
+                if not self.deletes_absent:
+                    self.newest(key)
                 self.keys.pop(key, None)
                 return {}
             order = next(self.clock)

@@ -34,8 +34,12 @@ class Credential:
 
 def check(
     credential: Credential, method: str, target: str, headers: dict[str, str], now: datetime
-) -> None:
-    """Raise ``RefusedError`` unless the request was signed with the credential, just now."""
+) -> str:
+    """Raise ``RefusedError`` unless the request was signed with the credential, just now.
+
+    Returns:
+        The region it was signed for.
+    """
     words = headers.get("authorization", "").split(" ", 1)
     if words[0] != "AWS4-HMAC-SHA256" or len(words) != 2:
         raise RefusedError(403, "AccessDenied")
@@ -67,6 +71,7 @@ def check(
     wanted = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(wanted, parts["Signature"]):
         raise RefusedError(403, "SignatureDoesNotMatch")
+    return scope[1]
 
 
 def check_body(headers: dict[str, str], body: bytes) -> None:

@@ -41,8 +41,14 @@ STRUCK = {  # operation -> the request that a fault strikes
     "delete": "DELETE",
     "delete-absent": "DELETE",
 }
-DENIED = {"403": StorageDeniedError, "expired": StorageDeniedError, "quota": NoSpaceError}
-UNDONE = {"500", "503", "403", "expired", "quota", "409", "reset-before-apply", "stall", "garbage"}
+DENIED = {
+    "403": StorageDeniedError,
+    "expired": StorageDeniedError,
+    "quota": NoSpaceError,
+    "501": StorageError,
+    "307": StorageError,
+}
+UNDONE = {"500", "502", "503", "409", "reset-before-apply", "stall", "garbage", *DENIED}
 DONE_UNHEARD = {"500-after-apply", "reset-after-apply", "stall-after-apply"}
 
 
@@ -142,7 +148,7 @@ def check_error(error: DrkeeperError, operation: str, kind: str) -> None:
     """Check that an error says who must act, and whether to try again."""
     if operation != "info":  # the answer to a HEAD has a status, but no code
         assert isinstance(error, DENIED.get(kind, StorageError))
-    if kind in {"500", "503", *DONE_UNHEARD, "reset-before-apply", "stall"}:
+    if kind in {"500", "502", "503", *DONE_UNHEARD, "reset-before-apply", "stall"}:
         assert isinstance(error, StorageUnavailableError | ObjectExistsError)
     if isinstance(error, ObjectExistsError):
         assert operation == "create-taken"

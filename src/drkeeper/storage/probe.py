@@ -20,6 +20,7 @@ from drkeeper.errors import (
     DrkeeperError,
     ObjectExistsError,
     ObjectNotFoundError,
+    StorageDeniedError,
     StorageError,
     StorageUnavailableError,
 )
@@ -53,7 +54,7 @@ class Extras(Protocol):
         ...
 
     def refused_checksums(self, key: str, data: bytes) -> tuple[str, ...]:
-        """Store ``data`` with wrong checksums and return the kinds that were refused."""
+        """Return the kinds of checksums that are taken when right and refused when wrong."""
         ...
 
     def paged(self, prefix: str, *, page_objects: int) -> list[str]:
@@ -210,6 +211,10 @@ class _Probing:
             good = question(*given)
         except StorageUnavailableError:
             raise  # no answer is not an answer
+        except StorageDeniedError:
+            if question != self._deletes:  # which a machine that only writes may not do
+                raise
+            good = False
         except StorageError:
             good = False
         if not good:
@@ -218,7 +223,7 @@ class _Probing:
 
     def _returns(self, key: str, body: bytes) -> bool:
         empty = f"{self._corner}empty"
-        self._store.create(empty, b"")
+        self._store.put(empty, b"")
         whole = self._store.get(key) == body and self._store.get(empty) == b""
         return whole and self._store.info(key).stored_bytes == len(body)
 

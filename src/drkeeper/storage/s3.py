@@ -4,6 +4,8 @@ One request an operation: no multipart, no hidden retries. botocore's own retrie
 because a repeated ``If-None-Match: *`` whose first answer was lost would meet its own
 success and report it as somebody else's (docs/adr/0021). What may be tried again is tried
 again by ``drkeeper.storage.retrying``, in one place, by rules that know the difference.
+Only what was surely refused is sent again here: for want of a checksum, by the wrong region,
+or because of another writer's conditional upload.
 """
 
 import base64
@@ -14,7 +16,7 @@ from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, UnseekableStreamError
 
 from drkeeper.errors import ObjectNotFoundError, StorageError, StorageUnavailableError
 from drkeeper.faults import point
@@ -31,6 +33,9 @@ from drkeeper.storage.s3extras import S3Extras
 
 _CONFLICT_ATTEMPTS = 4
 """A conflict says "refused, ask again"; after so many it is somebody else's turn to decide."""
+
+_EMPTY_PAGES = 1000
+"""Pages without objects may come where many were deleted; so many in a row are no listing."""
 
 _READ_BYTES = 1 << 20
 
@@ -159,9 +164,9 @@ class S3Store:
         """Yield matching objects, one page of up to 1,000 in memory at a time.
 
         Raises:
-            StorageError: The store lists out of order, or in circles.
+            StorageError: The store lists out of order, or without end.
         """
-        last = self._prefix + start_after
+        last = ""
         for item in self._listed(self._prefix + checked_prefix(prefix), start_after):
             with translated(prefix):
                 name, stored_bytes = item["Key"], item["Size"]
@@ -169,8 +174,9 @@ class S3Store:
             if name <= last:
                 raise StorageError("the store lists its objects out of order", key=prefix)
             last = name
-            key = name[len(self._prefix) :]
-            if name.startswith(self._prefix + prefix) and is_key(key):
+            key = name.removeprefix(self._prefix)
+            # Others' objects are passed over, for example the placeholder of a folder.
+            if name.startswith(self._prefix + prefix) and key > start_after and is_key(key):
                 yield ObjectInfo(key, stored_bytes, at)
 
     def delete(self, key: str) -> None:
@@ -197,7 +203,7 @@ class S3Store:
         view = memoryview(data).cast("B")
         if self._checksum is Checksum.NONE:
             try:
-                self._client.put_object(Bucket=self._bucket, Key=name, Body=view, **condition)
+                self._send(name, view, condition)
             except ClientError as error:
                 # A bucket whose objects are locked by default takes none without a checksum.
                 # Refused is refused: sending it again, with one, is clear of any doubt.
@@ -207,8 +213,15 @@ class S3Store:
             else:
                 return
         digest = hashlib.md5(view, usedforsecurity=False).digest()
-        condition["ContentMD5"] = base64.b64encode(digest).decode()
-        self._client.put_object(Bucket=self._bucket, Key=name, Body=view, **condition)
+        self._send(name, view, condition | {"ContentMD5": base64.b64encode(digest).decode()})
+
+    def _send(self, name: str, view: memoryview, more: dict[str, str]) -> None:
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=view, **more)
+        except UnseekableStreamError:
+            # Refused, because the bucket is in another region. botocore knows that region by now,
+            # and would have asked there, but it cannot rewind a buffer.
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=view, **more)
 
     def _download(self, name: str, offset: int, length: int | None) -> dict[str, Any]:
         """Begin a download whose body is the span, or less where the object ends.
@@ -230,17 +243,21 @@ class S3Store:
         where: dict[str, str] = {"Bucket": self._bucket, "Prefix": prefix}
         if start_after:
             where["StartAfter"] = self._prefix + start_after
-        while True:
+        empty = 0
+        while empty < _EMPTY_PAGES:
             with translated(prefix):
                 point("storage.s3.entries")
                 page = self._client.list_objects_v2(**where)
-            yield from page.get("Contents", ())
+            found = page.get("Contents", ())
+            empty = 0 if found else empty + 1
+            yield from found
             if not page.get("IsTruncated"):
                 return
             token = page.get("NextContinuationToken")
             if not token or token == where.get("ContinuationToken"):
                 raise StorageError("the store lists in circles", key=prefix)
             where["ContinuationToken"] = token
+        raise StorageError("the store lists nothing but empty pages", key=prefix)
 
 
 def _fill(body: Any, view: memoryview) -> int:  # noqa: ANN401 - botocore's StreamingBody

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from drkeeper.errors import ConfigurationError
 from drkeeper.storage.s3 import Checksum, S3Store
-from drkeeper.storage.s3errors import translated
+from drkeeper.storage.s3errors import is_setting, translated
 
 _SPARE_CONNECTIONS = 4
 """Source: design of the upload workers: each has one, listings and the journal share the rest."""
@@ -35,7 +35,8 @@ class S3Options:
         endpoint: URL of the service; ``None`` for Amazon's.
         region: ``None`` for the one that boto3 finds, or ``us-east-1`` with an endpoint.
         profile: Section of the AWS configuration that has the credentials.
-        ca_bundle: File of certificates to trust instead of the system's.
+        ca_bundle: File of certificates to trust instead of those that boto3 would: of
+            ``AWS_CA_BUNDLE``, of ``ca_bundle`` in the AWS configuration, or those it brings along.
         path_style: Put the bucket into the path; ``None``: yes with an endpoint of one's own.
         workers: How many threads will use the store at once.
         connect_timeout_s: Longest wait for a connection.
@@ -62,7 +63,8 @@ def open_s3(options: S3Options, *, session: boto3.session.Session | None = None)
     ``session`` is for callers that have credentials of their own, in place of the profile.
 
     Raises:
-        ConfigurationError: Plain http to another machine, or a malformed name or URL.
+        ConfigurationError: Plain http to another machine, a malformed name or URL, or settings of
+            AWS's own files and variables that cannot work.
         StorageDeniedError: The profile does not exist.
     """
     if _BUCKET.fullmatch(options.bucket) is None:
@@ -82,7 +84,11 @@ def open_s3(options: S3Options, *, session: boto3.session.Session | None = None)
         check_endpoint(options.endpoint)
     client = _client(options, session)
     # The environment and the AWS configuration may name an endpoint too.
-    check_endpoint(client.meta.endpoint_url)
+    endpoint = client.meta.endpoint_url
+    check_endpoint(endpoint)
+    if options.endpoint is None and urlsplit(endpoint).scheme == "http":
+        # Now that it is known to be on this machine: no proxy may come between.
+        client = _client(replace(options, endpoint=endpoint), session)
     return S3Store(client, options.bucket, prefix, checksum=options.checksum)
 
 
@@ -92,21 +98,30 @@ def check_endpoint(url: str) -> None:
     Raises:
         ConfigurationError: Plain http to another machine, or a malformed URL.
     """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
+    if "@" in url:
         raise ConfigurationError(
             "credentials in an endpoint's URL",
             hint="Give credentials in the AWS credentials file, a profile or a role.",
         )
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    scheme, host = _scheme_and_host(url)
+    if scheme == "http" and not _is_loopback(host):
+        raise ConfigurationError(
+            f"plain http to another machine: {host}",
+            hint="Use https; plain http is only for servers on this machine.",
+        )
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+        more = parts.port == 0 or parts.query or parts.fragment
+    except ValueError:  # brackets that do not close; a port beyond 65535
+        parts, more = urlsplit(""), True
+    if parts.scheme not in {"http", "https"} or not parts.hostname or more:
         raise ConfigurationError(
             f"not the URL of an endpoint: {url[:120]!r}", hint="Write https://HOST[:PORT]."
         )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"plain http to another machine: {parts.hostname}",
-            hint="Use https; plain http is only for servers on this machine.",
-        )
+    return parts.scheme, parts.hostname
 
 
 def _is_loopback(host: str) -> bool:
@@ -117,7 +132,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _client(options: S3Options, session: boto3.session.Session | None) -> Any:  # noqa: ANN401 - boto3 builds its clients at run time
-    local = options.endpoint is not None and options.endpoint.startswith("http:")
+    # Plain http is only for this machine, where no proxy belongs.
+    local = options.endpoint is not None and urlsplit(options.endpoint).scheme == "http"
     path_style = options.endpoint is not None if options.path_style is None else options.path_style
     region = options.region or ("us-east-1" if options.endpoint else None)
     config = Config(
@@ -145,5 +161,10 @@ def _client(options: S3Options, session: boto3.session.Session | None) -> Any:  
                 config=config,
                 verify=options.ca_bundle,
             )
-        except (boto.InvalidRegionError, ValueError) as error:
-            raise ConfigurationError(f"unusable S3 settings: {type(error).__name__}") from error
+        except (boto.BotoCoreError, ValueError) as error:
+            if is_setting(error):
+                raise ConfigurationError(
+                    f"unusable S3 settings: {type(error).__name__}",
+                    hint="Check the region, and what AWS's files and variables say.",
+                ) from error
+            raise

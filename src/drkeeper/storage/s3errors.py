@@ -6,6 +6,7 @@ the signature that some stores echo, have no place in messages and logs.
 
 import http.client
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ _DENIED = _Meaning(
 )
 _SILENT = _Meaning(
     StorageDeniedError,
-    "the store refused without a reason, as it does with expired credentials",
-    "Renew the credentials, then run it again.",
+    "the store refused without a reason, as it does with expired credentials or a wrong region",
+    "Renew the credentials and check the region, then run it again.",
 )
 _UNKNOWN_KEY = _Meaning(
     StorageDeniedError,
@@ -108,6 +109,26 @@ _NOT_TRUSTED = _Meaning(
     "the certificate of the store is not trusted",
     "Check the endpoint, or name the CA bundle that signed its certificate.",
 )
+_NO_BUNDLE = _Meaning(
+    StorageError,
+    "the CA bundle cannot be read",
+    "Let ca, AWS_CA_BUNDLE or ca_bundle name a readable file of certificates in PEM form.",
+)
+_NO_TLS = _Meaning(
+    StorageError,
+    "the endpoint does not speak TLS, or no version of it that is safe",
+    "Check the scheme and the port of the endpoint.",
+)
+_UNUSABLE = _Meaning(
+    StorageError,
+    "these S3 settings cannot work",
+    "Check the AWS configuration files and the variables that begin with AWS_.",
+)
+_LACKING = _Meaning(
+    StorageError,
+    "the store does not know this kind of request",
+    "Use a store with create-if-absent; 'drkeeper doctor' shows what this one can do.",
+)
 _NONSENSE = _Meaning(StorageUnavailableError, "the store's answer makes no sense")
 
 _CODES = {
@@ -145,6 +166,7 @@ _CODES = {
             ),
         ),
         (_FROZEN, "InvalidObjectState"),
+        (_LACKING, "NotImplemented 501"),
         (
             _MANGLED,
             ("BadDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch IncompleteBody"),
@@ -153,7 +175,7 @@ _CODES = {
             _BUSY,
             (
                 "InternalError SlowDown SlowDownRead SlowDownWrite ServiceUnavailable Busy "
-                "RequestTimeout RequestTimeoutException RequestLimitExceeded Throttling "
+                "RequestTimeout RequestTimeoutException RequestLimitExceeded Throttling 408 "
                 "ThrottlingException ThrottledException TooManyRequests BandwidthLimitExceeded 429"
             ),
         ),
@@ -169,13 +191,36 @@ _CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
     boto.CredentialRetrievalError,
+    boto.MetadataRetrievalError,
+    boto.NoAuthTokenError,
     boto.TokenRetrievalError,
     boto.SSOError,
     boto.ProfileNotFound,
-    boto.ConfigNotFound,
-    boto.ConfigParseError,
     boto.RefreshWithMFAUnsupportedError,
 )
+
+_WAY = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    boto.ChecksumError,
+    boto.FlexibleChecksumError,
+    boto.IncompleteReadError,
+)
+"""What botocore raises when the way to the store, or back, is broken."""
+
+_OTHER_TONGUE = (
+    "wrong version number",
+    "record layer failure",
+    "packet length too long",
+    "unsupported protocol",
+    "protocol version",
+    "handshake failure",
+    "unrecognized name",
+)
+"""Source: OpenSSL 1.1 to 3.5, ssl/ssl_err.c; what a port without TLS, or with an old one, gives."""
+
+_TELLING = frozenset({408, 429, 501, 507})
+"""Statuses that say more than the class they are in."""
 
 _TRANSPORT = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 _PARSING = (ResponseParserError, ValueError, KeyError)
@@ -202,13 +247,20 @@ def code_of(error: boto.ClientError) -> str:
     return re.sub(r"[^A-Za-z0-9.]", "", code)[:64] or "unknown"
 
 
+def is_busy(error: boto.ClientError) -> bool:
+    """Tell whether the store only put the request off."""
+    return _meaning_of_answer(error) is _BUSY
+
+
+def is_setting(error: Exception) -> bool:
+    """Tell whether botocore refused by itself, because of what it was configured with."""
+    return not isinstance(error, _CREDENTIALS + _WAY)
+
+
 def _from_answer(error: boto.ClientError, key: str) -> DrkeeperError:
     code = code_of(error)
-    if meaning := _CODES.get(code):
+    if meaning := _meaning_of_answer(error):
         return _made(meaning, key, code)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if status in {500, 502, 503, 504, 429}:
-        return _made(_BUSY, key, code)
     return StorageError(
         f"the store refused the request ({code})",
         hint="Look the code up in the manual of the store.",
@@ -217,11 +269,41 @@ def _from_answer(error: boto.ClientError, key: str) -> DrkeeperError:
     )
 
 
+def _meaning_of_answer(error: boto.ClientError) -> _Meaning | None:
+    if meaning := _CODES.get(code_of(error)):
+        return meaning
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    # Codes are many, statuses few. Source: RFC 9110 section 15; 520 to 530 are Cloudflare's.
+    if status in _TELLING:
+        return _CODES[str(status)]
+    return _BUSY if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR else None
+
+
 def _meaning_of_failure(error: boto.BotoCoreError) -> _Meaning:
-    if isinstance(error, _CREDENTIALS):
-        return _NO_CREDENTIALS
-    if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
+    match error:
+        case boto.SSLError():
+            return _meaning_of_tls(error.kwargs.get("error"))
+        case _ if isinstance(error, _CREDENTIALS):
+            return _NO_CREDENTIALS
+        case _ if isinstance(error, _WAY):
+            return _NO_ANSWER
+        case _:
+            return _UNUSABLE
+
+
+def _meaning_of_tls(error: object) -> _Meaning:
+    """Tell what will never work from what may; botocore and urllib3 only pass texts on."""
+    text = str(error).lower()
+    cause = error.args[0] if isinstance(error, Exception) and error.args else None
+    # ssl.SSLError is an OSError too; any other comes from opening the bundle.
+    network = ssl.SSLError | ConnectionError | TimeoutError
+    unread = isinstance(cause, OSError) and not isinstance(cause, network)
+    if unread or "no certificate or crl found" in text:
+        return _NO_BUNDLE
+    if "certificate" in text or "doesn't match" in text:
         return _NOT_TRUSTED
+    if any(words in text for words in _OTHER_TONGUE):
+        return _NO_TLS
     return _NO_ANSWER
 
 

@@ -2,13 +2,21 @@
 
 import base64
 import hashlib
+import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from drkeeper.storage.s3errors import code_of, translated
+from drkeeper.storage.s3errors import code_of, is_busy, translated
+
+_CHECKSUMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "md5": ("ContentMD5", lambda data: hashlib.md5(data, usedforsecurity=False).digest()),
+    "crc32": ("ChecksumCRC32", lambda data: zlib.crc32(data).to_bytes(4, "big")),
+    "sha256": ("ChecksumSHA256", lambda data: hashlib.sha256(data).digest()),
+}
 
 _NOT_CONFIGURED = frozenset({"ObjectLockConfigurationNotFoundError", "404"})
 
@@ -56,25 +64,29 @@ class S3Extras:
             return bool(enabled == "Enabled")
 
     def refused_checksums(self, key: str, data: bytes) -> tuple[str, ...]:
-        """Store ``data`` with wrong checksums and return the kinds that were refused.
+        """Return the kinds of checksums that are taken when right and refused when wrong.
 
-        What the store wrongly accepts is left for the caller to delete.
+        What was stored is left for the caller to delete.
         """
-        wrong = hashlib.sha256(b"not " + data).digest()
-        lies: dict[str, dict[str, str]] = {
-            "md5": {"ContentMD5": base64.b64encode(wrong[:16]).decode()},
-            "crc32": {"ChecksumCRC32": base64.b64encode(wrong[:4]).decode()},
-            "sha256": {"ChecksumSHA256": base64.b64encode(wrong).decode()},
-        }
-        refused = []
-        for kind, lie in lies.items():
-            with translated(key):
-                name = self._prefix + key
-                try:
-                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **lie)
-                except ClientError:
-                    refused.append(kind)
-        return tuple(refused)
+        return tuple(
+            kind
+            for kind, (header, digest) in _CHECKSUMS.items()
+            if self._takes(key, data, header, digest(data))
+            and not self._takes(key, data, header, digest(b"not " + data))
+        )
+
+    def _takes(self, key: str, data: bytes, header: str, checksum: bytes) -> bool:
+        claim = {header: base64.b64encode(checksum).decode()}
+        with translated(key):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=self._prefix + key, Body=data, **claim
+                )
+            except ClientError as error:
+                if is_busy(error):  # which is no judgement
+                    raise
+                return False
+        return True
 
     def paged(self, prefix: str, *, page_objects: int) -> list[str]:
         """Return the keys of a listing that is asked for in small pages."""

@@ -30,6 +30,7 @@ SESSION = boto3.session.Session("KEY", "very-secret-key", region_name="eu-centra
         "http://localhost.example.com", "http://127.0.0.1.example.com", "http://169.254.169.254",
         "http://0x7f.1", "ftp://127.0.0.1", "example.com", "https://", "http:///x", "",
         "https://user:very-secret-key@example.com", "https://user@example.com",
+        "user:very-secret-key@example.com", "https:/user:very-secret-key@example.com",
     ],
 )  # fmt: skip
 def test_endpoints_that_would_tell_secrets_are_refused(url: str) -> None:
@@ -37,6 +38,22 @@ def test_endpoints_that_would_tell_secrets_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         open_s3(S3Options("bucket", endpoint=url), session=SESSION)
     assert "very-secret-key" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[::1", "http://[::1", "https://[::g]", "https://example.com:99999",
+        "https://example.com:0", "https://example.com:port", "https://example.com/?secret=x",
+        "https://example.com/#x", "https://example .com", "https://\x1b[2J",
+    ],
+)  # fmt: skip
+def test_malformed_endpoints_are_refused(url: str) -> None:
+    """What is no URL of a server is a mistake in the configuration, and no defect."""
+    with pytest.raises(ConfigurationError) as caught:
+        open_s3(S3Options("bucket", endpoint=url), session=SESSION)
+    assert caught.value.hint
+    assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +73,45 @@ def test_endpoint_of_the_aws_configuration_is_checked_too(tmp_path: Path, monkey
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     with pytest.raises(ConfigurationError, match="plain http"):
         open_s3(S3Options("bucket"), session=boto3.session.Session("a", "b"))
+
+
+@pytest.mark.parametrize("named_by", ["options", "capitals", "environment"])
+def test_no_proxy_comes_between_this_machine_and_itself(monkeypatch, named_by: str) -> None:
+    """Plain http to this machine does not leave it, whatever proxy is set."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with S3Chaos() as chaos:
+        endpoint: str | None = chaos.endpoint
+        if named_by == "capitals":
+            endpoint = chaos.endpoint.replace("http", "HTTP")
+        if named_by == "environment":
+            monkeypatch.setenv("AWS_ENDPOINT_URL", chaos.endpoint)
+            endpoint = None
+        session = boto3.session.Session("CHAOSKEY", "chaos-secret")
+        store = open_s3(S3Options("bucket", endpoint=endpoint), session=session)
+        store.put("a", b"x")
+        store._client.close()
+        assert chaos.objects() == {"a": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_DEFAULTS_MODE", "nonsense"),
+        ("AWS_ENDPOINT_URL", "nonsense"),
+        ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "nonsense"),
+        ("AWS_CONFIG_FILE", __file__),
+        ("AWS_SHARED_CREDENTIALS_FILE", __file__),
+    ],
+)
+def test_settings_that_cannot_work_are_named(monkeypatch, name: str, value: str) -> None:
+    """A mistake in AWS's own files and variables is one of configuration: no retry cures it."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="settings") as caught:
+        open_s3(S3Options("bucket"))
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("bucket", ["", "a", "Bucket", "a/b", "../x", "a b", "-a-", "x" * 64])
@@ -141,6 +197,15 @@ def answer(code: str, status: int) -> boto.ClientError:
         ("QuotaExceeded", 403, NoSpaceError),
         ("XMinioStorageFull", 507, NoSpaceError),
         ("NotImplemented", 501, StorageError),
+        ("Unheard", 501, StorageError),
+        ("Unheard", 507, NoSpaceError),
+        ("Unheard", 520, StorageUnavailableError),
+        ("Unheard", 408, StorageUnavailableError),
+        ("Unheard", 429, StorageUnavailableError),
+        ("Unheard", 418, StorageError),
+        ("XMinioServerNotInitialized", 503, StorageUnavailableError),
+        ("OperationAborted", 409, StorageUnavailableError),
+        ("AuthorizationHeaderMalformed", 400, StorageError),
         ("PermanentRedirect", 301, StorageError),
         ("Strange\x1b[2J", 400, StorageError),
         ("", 400, StorageError),
@@ -165,6 +230,13 @@ def test_answers_become_our_errors(code: str, status: int, kind: type[DrkeeperEr
         (boto.SSLError(endpoint_url="x", error="EOF occurred"), StorageUnavailableError),
         (boto.NoCredentialsError(), StorageDeniedError),
         (boto.ProfileNotFound(profile="x"), StorageDeniedError),
+        (boto.MetadataRetrievalError(error_msg="x"), StorageDeniedError),
+        (boto.SSOTokenLoadError(error_msg="x"), StorageDeniedError),
+        (boto.ConnectTimeoutError(endpoint_url="https://x"), StorageUnavailableError),
+        (boto.ResponseStreamingError(error="x"), StorageUnavailableError),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), StorageUnavailableError),
+        (boto.UnsupportedSignatureVersionError(signature_version="x"), StorageError),
+        (boto.MissingDependencyException(msg="x"), StorageError),
         (ConnectionResetError(), StorageUnavailableError),
         (ValueError("month must be in 1..12"), StorageUnavailableError),
         (KeyError("LastModified"), StorageUnavailableError),

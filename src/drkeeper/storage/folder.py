@@ -7,7 +7,6 @@ returns. The folder may be hostile: nothing is followed out of it, and only regu
 count as objects.
 """
 
-import errno
 import os
 import secrets
 import stat
@@ -21,7 +20,6 @@ from drkeeper.clock import Clock, SystemClock
 from drkeeper.errors import (
     ObjectExistsError,
     ObjectNotFoundError,
-    StorageDeniedError,
     StorageError,
     StorageUnavailableError,
 )
@@ -192,8 +190,11 @@ class FolderStore:
                 point("storage.folder.make_root")
                 with suppress(FileExistsError):
                     os.mkdir(path, posix.DIRECTORY_MODE)
-                with posix.opened(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) as above:
+                above = posix.open_directory(os.path.dirname(path))  # which may be a link
+                try:
                     os.fsync(above)
+                finally:
+                    os.close(above)
 
     @contextmanager
     def _root(self) -> Iterator[int]:
@@ -230,20 +231,24 @@ class FolderStore:
         """Enter a directory, making it if need be; its name is durable before it is used.
 
         An existing directory may be one that another process has only just made, so it is
-        synced too, once for each directory and store.
+        synced too, once for each directory and store. One that is made here is always synced:
+        it may have the inode number of one that was removed.
         """
-        with suppress(FileExistsError):
+        try:
             os.mkdir(part, posix.DIRECTORY_MODE, dir_fd=at)
+            made = True
+        except FileExistsError:
+            made = False
         below = posix.open_directory(part, at=at)
-        seen = (path, os.fstat(below).st_ino)
-        if seen not in self._durable:
-            try:
+        try:
+            seen = (path, os.fstat(below).st_ino)
+            if made or seen not in self._durable:
                 point("storage.folder.directory_made")
                 os.fsync(at)
-            except BaseException:
-                os.close(below)
-                raise
-            self._durable.add(seen)
+                self._durable.add(seen)
+        except BaseException:
+            os.close(below)
+            raise
         return below
 
     @contextmanager
@@ -311,7 +316,9 @@ class FolderStore:
             try:
                 with self._directory(root, parent, make=True) as at:
                     point("storage.folder.link")
-                    if not _linked(unfinished, at, last):
+                    if not posix.linked(
+                        unfinished.descriptor, unfinished.name, last, at=unfinished.directory, to=at
+                    ):
                         return False
                     _settle(at, key)
                     return True
@@ -362,28 +369,6 @@ def _split(key: str) -> tuple[str, str]:
     """Return the directory of a key, empty at the top, and the name in it."""
     parent, _, name = key.rpartition("/")
     return parent, name
-
-
-def _linked(unfinished: _Unfinished, at: int, last: str) -> bool:
-    # Links the temporary file to its name; returns false when that is taken.
-    try:
-        os.link(
-            unfinished.name,
-            last,
-            src_dir_fd=unfinished.directory,
-            dst_dir_fd=at,
-            follow_symlinks=False,
-        )
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
-            raise StorageDeniedError(
-                "the folder allows no hard links",
-                hint="Use a folder on a Linux file system, for example ext4, xfs or btrfs.",
-            ) from error
-        raise
-    return True
 
 
 def _settle(at: int, key: str) -> None:

@@ -149,6 +149,35 @@ def lock(descriptor: int, *, wait: bool = True) -> bool:
     return True
 
 
+def linked(descriptor: int, name: str, last: str, *, at: int, to: int) -> bool:
+    """Give the open file ``name`` of directory ``at`` the name ``last`` in ``to`` as well.
+
+    Returns:
+        False when that name is another file's.
+
+    Raises:
+        StorageDeniedError: The file system has no hard links.
+        OSError: The system's reason.
+
+    Source:
+        open(2), "O_EXCL": NFS may do a link, lose the answer, do it again and say that the name is
+        taken; so it is looked whose it is.
+    """
+    try:
+        os.link(name, last, src_dir_fd=at, dst_dir_fd=to, follow_symlinks=False)
+    except FileExistsError:
+        there = os.stat(last, dir_fd=to, follow_symlinks=False)
+        return os.path.samestat(os.fstat(descriptor), there)
+    except OSError as error:
+        if error.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise StorageDeniedError(
+                "the folder allows no hard links",
+                hint="Use a folder on a Linux file system, for example ext4, xfs or btrfs.",
+            ) from error
+        raise
+    return True
+
+
 def write_all(descriptor: int, data: memoryview) -> None:
     """Write ``data`` to a new file and wait until the disk has it.
 
@@ -168,9 +197,6 @@ def _write_direct(descriptor: int, data: memoryview) -> int:
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     if not _allowed(lambda: fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)):
         return 0
-    # Reserved at once, the extents stay together. Asked after O_DIRECT is on, because the C
-    # library imitates a missing fallocate by writing single bytes, which O_DIRECT refuses.
-    _allowed(lambda: os.posix_fallocate(descriptor, 0, len(data)))
     done = 0
     try:
         while done < len(data):

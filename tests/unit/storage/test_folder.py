@@ -69,6 +69,15 @@ def test_absent_folder_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_folder_is_made_where_its_parent_is_a_link(tmp_path: Path) -> None:
+    """The way to the store may lead over links, as /var/run does; at the first opening too."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    store = FolderStore(tmp_path / "link" / "new" / "store", create=True)
+    store.put("a", b"x")
+    assert files(tmp_path / "disk") == ["new/store/a"]
+
+
 def test_folder_that_goes_away_is_noticed(store: FolderStore, root: Path) -> None:
     """When the folder vanishes later, no operation mistakes that for an absent object."""
     store.put("a", b"x")
@@ -141,6 +150,36 @@ def test_put_survives_the_removal_of_its_directory(store: FolderStore, root: Pat
     finally:
         faults.install(None)
     assert store.get("packs/ab/y") == b"y"
+
+
+def test_directory_made_again_is_made_durable_again(store: FolderStore, root: Path) -> None:
+    """A directory that was removed and comes back is a new one, even with the old one's number."""
+    for number in range(30):  # a file system may give the number out again at once, or later
+        seen: list[str] = []
+        with failing("", OSError(), seen):
+            store.put("keyslots/x/1", b"x")
+        assert "storage.folder.directory_made" in seen, number
+        store.delete("keyslots/x/1")
+    assert sorted(os.listdir(root)) == [TEMPORARY]
+
+
+def test_creation_that_was_heard_twice_is_ours(store: FolderStore, root: Path) -> None:
+    """NFS may do a link, lose the answer, and on the repetition say that the name is taken."""
+
+    def controller(point: str) -> None:
+        if point == "storage.folder.link":
+            (unfinished,) = (root / TEMPORARY).iterdir()
+            os.link(unfinished, root / "journal-1")
+
+    faults.install(controller)
+    try:
+        store.create("journal-1", b"ours")
+    finally:
+        faults.install(None)
+    assert store.get("journal-1") == b"ours"
+    assert files(root) == ["journal-1"]
+    with pytest.raises(ObjectExistsError):
+        store.create("journal-1", b"ours")
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,9 @@ class VerifyKey:
         Raises:
             IntegrityError: It did not, or nobody can tell.
         """
+        message = _message(domain, payload)  # outside: a wrong domain is no wrong signature
         try:
-            key = Ed25519PublicKey.from_public_bytes(self.raw)
-            key.verify(bytes(signature), _message(domain, payload))
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(bytes(signature), message)
         except (InvalidSignature, ValueError):
             raise IntegrityError("signature is not by this key", signer=self.hex) from None
 

@@ -7,13 +7,8 @@ a minute becomes one of an hour.
 import re
 from datetime import timedelta
 
-_DURATION_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
+_DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+"""Seconds."""
 _DURATION_PART = re.compile(r"([0-9]{1,9})\s*([smhdw])", re.ASCII)
 _DURATION = re.compile(r"(?:[0-9]{1,9}\s*[smhdw]\s*)+", re.ASCII)
 
@@ -44,12 +39,11 @@ def parse_duration(text: str) -> timedelta:
     units = [unit for _, unit in parts]
     if len(set(units)) != len(units):
         raise ValueError(f"{text!r} names a unit twice")
-    total = timedelta()
-    for count, unit in parts:
-        if int(count) * _DURATION_UNITS[unit].total_seconds() > LONGEST_DURATION.total_seconds():
-            raise ValueError(f"{text!r} is longer than a hundred years")
-        total += int(count) * _DURATION_UNITS[unit]
-    return total
+    # In plain numbers: the product may be more than a timedelta holds.
+    seconds = sum(int(count) * _DURATION_UNITS[unit] for count, unit in parts)
+    if seconds > LONGEST_DURATION.total_seconds():
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(duration: timedelta) -> str:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from drkeeper.model.quantities import format_duration
+
+_DAY = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -30,7 +34,7 @@ class Retention:
         """Name each rule in a few words; empty means that everything is kept."""
         words = [f"the newest {self.last}"] if self.last else []
         if self.within:
-            words.append(f"everything of the last {self.within.days or 1} days")
+            words.append(f"everything of the last {_span(self.within)}")
         for count, unit in (
             (self.hourly, "hour"),
             (self.daily, "day"),
@@ -43,3 +47,9 @@ class Retention:
                 words.append(f"one an {unit}" if unit == "hour" else f"one a {unit}")
                 words[-1] += f" for {count} {unit}{plural}"
         return words
+
+
+def _span(within: timedelta) -> str:
+    if within % _DAY:
+        return format_duration(within)
+    return f"{within.days} day{'s' if within.days > 1 else ''}"

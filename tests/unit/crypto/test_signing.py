@@ -94,6 +94,8 @@ def test_domains_cannot_run_into_payloads(domain):
     """A domain that does not end with its only NUL is a defect, on both sides."""
     with pytest.raises(ValueError, match="domain"):
         KEY.sign(domain, PAYLOAD)
+    with pytest.raises(ValueError, match="domain"):
+        KEY.verify_key.verify(domain, PAYLOAD, bytes(SIGNATURE_BYTES))
 
 
 def test_public_keys_are_read_in_both_forms():

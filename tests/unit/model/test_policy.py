@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from drkeeper.model.policy import FilesSource, Objectives, Policy
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import parse_schedule
@@ -43,3 +45,17 @@ def test_retention_reads_as_a_sentence():
         "one an hour for 24 hours",
         "one a day for 1 day",
     ]
+
+
+@pytest.mark.parametrize(
+    ("within", "words"),
+    [
+        (timedelta(days=1), "everything of the last 1 day"),
+        (timedelta(weeks=1), "everything of the last 7 days"),
+        (timedelta(hours=12), "everything of the last 12 h"),
+        (timedelta(hours=36), "everything of the last 1 d 12 h"),
+    ],
+)
+def test_a_span_is_told_as_long_as_it_is(within, words):
+    """Nobody is promised a day who asked for twelve hours, nor loses the half of a day and a half."""
+    assert Retention(within=within).in_words() == [words]

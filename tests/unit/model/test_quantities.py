@@ -17,7 +17,21 @@ def test_durations_are_numbers_with_units(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "h", "1.5h", "-1h", "1h1h", "1y", "999999999w", "1 hour", "\u0661h"]
+    "text",
+    [
+        "5218w 1s",
+        "5000w 5000d",
+        "",
+        "10",
+        "h",
+        "1.5h",
+        "-1h",
+        "1h1h",
+        "1y",
+        "999999999w",
+        "1 hour",
+        "\u0661h",
+    ],
 )
 def test_anything_else_is_no_duration(text):
     """A number without unit, a repeated unit or an absurd length is refused, never guessed."""

@@ -71,6 +71,12 @@ _BEFORE = {
 }
 
 
+_INSTEAD = {
+    "502": Answer(502, {"content-type": "text/html"}, b"<html><br>Bad Gateway</html>"),
+    "garbage": Answer(200, {"content-type": "application/xml"}, b"\x00<not><xml"),
+}
+
+
 class _HangupError(Exception):
     """Close the connection without an answer."""
 
@@ -87,6 +93,7 @@ class Fault:
     seconds: float
     missing: int
     hits: int = 0
+    answer: Answer | None = None
 
     def strikes(self, verb: str, key: str) -> bool:
         """Count a matching request and tell whether it is struck."""
@@ -173,6 +180,13 @@ class S3Chaos:  # noqa: PLR0904 - one object for tests to hold
         with self.lock:
             self._faults.append(fault)
         return fault
+
+    def lie(self, verb: str, body: bytes = b"", *, status: int = 200, **headers: str) -> None:
+        """Answer every request of a kind with the same words; a header's name may have ``_``."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        fault = Fault(verb, "lie", "", None, 0, 0, 0, answer=Answer(status, named, body))
+        with self.lock:
+            self._faults.append(fault)
 
     def clear(self) -> None:
         """Behave from now on."""
@@ -333,10 +347,8 @@ class _Connection(socketserver.StreamRequestHandler):
             self._reset()
         if kind == "stall":
             self._stall(fault)
-        if kind == "502":
-            return Answer(502, {"content-type": "text/html"}, b"<html><br>Bad Gateway</html>")
-        if kind == "garbage":
-            return Answer(200, {"content-type": "application/xml"}, b"\x00<not><xml")
+        if kind in _INSTEAD or (fault and fault.answer):
+            return _INSTEAD.get(kind) or fault.answer
         chaos = self.chaos
         region = check(
             chaos.credential, request.method, request.target, request.headers, chaos.now()

@@ -171,8 +171,8 @@ class S3Store:
             with translated(prefix):
                 name, stored_bytes = item["Key"], item["Size"]
                 at = item["LastModified"].astimezone(UTC)
-            if name <= last:
-                raise StorageError("the store lists its objects out of order", key=prefix)
+                if name <= last:
+                    raise StorageError("the store lists its objects out of order", key=prefix)
             last = name
             key = name.removeprefix(self._prefix)
             # Others' objects are passed over, for example the placeholder of a folder.

@@ -223,7 +223,16 @@ _TELLING = frozenset({408, 429, 501, 507})
 """Statuses that say more than the class they are in."""
 
 _TRANSPORT = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-_PARSING = (ResponseParserError, ValueError, KeyError)
+_PARSING = (
+    ResponseParserError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What botocore's parsers raise over a hostile answer: twice the same element, dates of no calendar."""
 
 
 @contextmanager

@@ -163,3 +163,62 @@ def test_busy_store_is_not_one_that_checks(chaos: S3Chaos) -> None:
     chaos.fault(verb="PUT", kind="503", after=1)
     with pytest.raises(StorageUnavailableError):
         chaos.store("p").extras().refused_checksums("probe/x", b"data")
+
+
+ITEM = "<Key>p/old</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size>"
+AGES = ["9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:00", "9" * 24, "1e400", "nan", ""]
+LISTINGS = [
+    *(ITEM.replace("2026-01-01T00:00:00Z", age) for age in AGES),
+    ITEM + "<Size>2</Size>",
+    ITEM + "<Key>p/older</Key>",
+    ITEM.replace("<Size>1</Size>", ""),
+    ITEM.replace(">1<", f">{'9' * 5000}<"),
+    ITEM.replace(">1<", ">one<"),
+    ITEM.replace("p/old", "<b/>"),
+    ITEM
+    + "</Contents><EncodingType>url</EncodingType><Prefix>a</Prefix><Prefix>b</Prefix><Contents>",
+    f"{ITEM}</Contents><Contents>{ITEM}",
+    ITEM + "</Contents><IsTruncated>true</IsTruncated><Contents>",
+]
+
+
+@pytest.mark.parametrize("listing", LISTINGS, ids=range(len(LISTINGS)))
+def test_listings_that_make_no_sense_are_refused(chaos: S3Chaos, listing: str) -> None:
+    """What a hostile store lists ends in a typed error, or in nothing, and never in a defect."""
+    body = f"<ListBucketResult><Contents>{listing}</Contents></ListBucketResult>"
+    chaos.lie("LIST", body.encode())
+    store = chaos.store("p")
+    try:
+        found = list(store.entries())
+    except StorageError:
+        found = []
+    assert found == []
+
+
+@pytest.mark.parametrize("verb", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({"last_modified": age} for age in [*AGES, "Fri, 31 Dec 9999 23:59:59 -2300"]),
+        {"x_amz_mp_parts_count": "many"},
+        {"x_amz_object_lock_retain_until_date": "9" * 40},
+        {"content_range": "bytes 7-9/10"},
+    ],
+    ids=str,
+)
+def test_headers_that_make_no_sense_are_refused(
+    chaos: S3Chaos, verb: str, headers: dict[str, str]
+) -> None:
+    """Headers of a hostile store end in a typed error, or do not matter."""
+    chaos.lie(verb, b"12345", **headers)
+    store = chaos.store("p")
+    for act in (
+        lambda: store.info("old").stored_bytes,
+        lambda: len(store.get("old")),
+        lambda: len(store.get("old", offset=2, length=5)),
+    ):
+        try:
+            answer = act()
+        except StorageError:
+            continue
+        assert answer == 5

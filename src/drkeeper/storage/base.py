@@ -68,6 +68,8 @@ class ObjectStore(Protocol):
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """Return ``length`` bytes from ``offset``, or to the end when ``None``.
 
+        Without a length, the store decides how much memory that takes: for stores one trusts.
+
         Raises:
             ObjectNotFoundError: No such object.
             StorageUnavailableError: Try later.

@@ -62,7 +62,8 @@ layers: $(VENV)/.dev
 test-lowest: $(BIN)/python ## the tests again, with the oldest versions pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --group test $$($(PYTHON) scripts/lowest-versions) --no-deps --editable .
+	$(PYTHON) scripts/lowest-versions > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --group test --constraint $(VENV)-lowest/constraints.txt --editable .
 	$(VENV)-lowest/bin/python -m pytest -q -n $(JOBS) tests/unit tests/contract tests/property -m 'not slow and not soak'
 
 bench: $(VENV)/.dev ## drkeeper beside restic and borg; writes benchmarks/results.json

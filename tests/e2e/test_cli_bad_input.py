@@ -122,7 +122,10 @@ def test_an_unknown_policy_gets_a_guess(installed):
         (["backup"], "there: files"),
         (["backup", "--alll"], "--all"),
         (["restore", "files", "--point-in-time", "yesterday"], "not an instant"),
+        (["restore", "files", "--point-in-time", ""], "not an instant"),
         (["restore", "files", "--to", "x", "--in-place"], "exclude each other"),
+        (["restore", "files", "--to", ""], "names no directory"),
+        (["restore", "--dry-run"], "name the policy"),
         (["check", "--read-data=0%"], "percentage"),
     ],
 )
@@ -200,7 +203,7 @@ def test_garbage_as_an_identity_is_refused(installed):
     garbage.write_text("hunter2 hunter2\n")
     garbage.chmod(0o600)
     result = installed.run("restore", "files", "--identity", garbage, "--to", "out")
-    expect(result, 13)
+    expect(result, 13, str(garbage))
     assert "hunter2" not in result.stderr
 
 
@@ -239,6 +242,38 @@ def test_plain_http_to_another_machine_is_refused(tmp_path):
         "init", "s3://bucket/p", "--endpoint", "http://s3.example.org", "--kit-file", installed.kit
     )
     expect(result, 13, "plain http")
+
+
+def test_an_address_of_another_kind_is_no_folder(installed):
+    """``ftp://…`` is refused, not made a folder of that name below the current one."""
+    for arguments in (
+        ["init", "s3:bucket/x", "--name", "x", "--kit-file", "kit"],
+        ["snapshots", "--store", "ftp://host/x", "--identity", str(installed.kit)],
+    ):
+        expect(installed.run(*arguments), 13, "s3://bucket/prefix")
+    assert not [*installed.home.glob("ftp*"), *installed.home.glob("s3*")]
+
+
+def test_a_store_without_a_key_says_which_key_is_missing(installed):
+    """Exit 12: nothing is configured for this store, so a key has to be named."""
+    expect(
+        installed.run("snapshots", "--store", installed.store),
+        12,
+        "--identity",
+        str(installed.store),
+    )
+
+
+def test_what_this_user_may_not_see_is_said(installed):
+    """Exit 13, naming the place; not a defect, and not as if there were nothing there."""
+    os.chmod(installed.etc, 0)
+    for command in (["snapshots"], ["doctor"], ["backup", "files"]):
+        result = installed.run(*command, preexec_fn=without_rights_over_files)
+        expect(result, 13, "Permission denied", str(installed.etc))
+    result = installed.run("config", "paths", preexec_fn=without_rights_over_files)
+    assert "not for this user to see" in result.stdout
+    os.chmod(installed.etc, 0o700)
+    still_works(installed)
 
 
 def test_init_overwrites_nothing(installed):
@@ -297,13 +332,18 @@ def test_an_instant_before_everything_is_not_reachable(installed):
 
 
 def test_damage_is_reported_never_guessed_around(installed):
-    """Exit 20 from check and from restore when stored bytes are not what was written."""
+    """Exit 20 from check and from restore when stored bytes are not what was written.
+
+    For each finding, check says what to do.
+    """
     for pack in (path for path in (installed.store / "packs").rglob("*") if path.is_file()):
         content = bytearray(pack.read_bytes())
         content[1000] ^= 1
         pack.chmod(0o600)
         pack.write_bytes(content)
-    expect(installed.run("check", "--read-data"), 20)
+    checked = installed.run("check", "--read-data")
+    expect(checked, 20)
+    assert checked.stdout.count("error: ") == checked.stdout.count("hint: ") > 0, checked.stdout
     expect(installed.run("restore", "files", "--to", "out"), 20)
 
 

@@ -55,7 +55,12 @@ def test_every_option_has_help_and_a_variable(path, command):
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, (path, parameter.name)
-    assert command.context_settings.get("auto_envvar_prefix") == "DRKEEPER" or len(path) > 1
+    called = drkeeper
+    ctx = drkeeper.make_context("drkeeper", [], resilient_parsing=True)
+    for name in path:
+        called = called.get_command(ctx, name)
+        ctx = called.make_context(name, [], parent=ctx, resilient_parsing=True)
+    assert ctx.auto_envvar_prefix == "_".join(("DRKEEPER", *path)).upper()
 
 
 def models():

@@ -11,14 +11,18 @@ Source: measured; with Python's own 700, a tenth of a short run is spent looking
 modules, which are no garbage.
 """
 
+_INTERRUPTED: Final = 130
+
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
     gc.set_threshold(*GARBAGE_AFTER)
-    from drkeeper.app.cli.program import run  # noqa: PLC0415 - importing the package costs nothing
-
     try:
+        from drkeeper.app.cli.program import run  # noqa: PLC0415 - importing the package costs nothing
+
         code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before there is anything to unwind, or after
+        code = _INTERRUPTED
     finally:
         # Python ends by looking for cycles among all that was imported: a fifth of a short run.
         gc.freeze()

@@ -1,8 +1,5 @@
 """``drkeeper cat``: one file of a snapshot."""
 
-import sys
-from collections.abc import Callable
-
 import click
 
 from drkeeper.app.cli.choosing import Wanted, choosing_options, find_snapshot
@@ -10,8 +7,8 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.opening import open_repository
-from drkeeper.app.cli.output import ClosedPipeError
 from drkeeper.app.cli.reaching import Reach, looking_options
+from drkeeper.app.cli.streams import write_bytes
 from drkeeper.app.cli.text import path_from_user
 from drkeeper.operations.contents import write_content
 
@@ -33,17 +30,9 @@ def command(
     _refuse_json(json=called.output.json)
     repository = open_repository(called, reach, policy)
     commit = find_snapshot(called, repository, Wanted(policy, instant, snapshot))
-    _write(lambda write: write_content(repository, commit, path_from_user(path), write))
+    write_content(repository, commit, path_from_user(path), write_bytes)
 
 
 def _refuse_json(*, json: bool) -> None:
     if json:
         raise click.UsageError("cat writes the file itself, not JSON")
-
-
-def _write(produce: Callable[[Callable[[bytes], object]], object]) -> None:
-    try:
-        produce(sys.stdout.buffer.write)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError as error:
-        raise ClosedPipeError from error

@@ -64,7 +64,9 @@ def _slice(called: Invocation, text: str | None) -> Slice | None:
         return None
     number = text.removesuffix("%")
     if not number.isdecimal() or not 1 <= int(number) <= 100:  # noqa: PLR2004 - percent
-        raise click.BadParameter(f"{text!r} is not a percentage from 1% to 100%")
+        raise click.BadParameter(
+            f"{text!r} is not a percentage from 1% to 100%", param_hint="--read-data"
+        )
     days = (called.clock.now() - datetime(1970, 1, 1, tzinfo=UTC)).days
     return Slice.percent(int(number), days)
 
@@ -76,8 +78,10 @@ def _tell(called: Invocation, report: CheckReport) -> None:
         line = safe_lines(f"{finding.severity}: {finding.thing}: {finding.message}")
         if finding.severity is Severity.NOTE:
             output.detail(line)
-        else:
-            output.result(line)
+            continue
+        output.result(line)
+        if finding.action:
+            output.result(safe_lines(f"  hint: {finding.action}"))
     output.summary(
         {
             "sound": report.sound,

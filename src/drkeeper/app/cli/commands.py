@@ -5,14 +5,16 @@ from importlib import import_module
 from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from drkeeper.app.cli.table import CARE, COMMANDS, DAILY, LOOK
 
-SETTINGS: dict[str, Any] = {
-    "help_option_names": ["-h", "--help"],
-    "auto_envvar_prefix": "DRKEEPER",
-    "max_content_width": 100,
-}
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+ROOT_SETTINGS: dict[str, Any] = {**SETTINGS, "auto_envvar_prefix": "DRKEEPER"}
+"""Of the root only: the prefixes of commands follow from it, with their names."""
+
+_SPOKEN = "spoken"
+"""Which shared options stood on the command line, in the root's context."""
 
 
 def shared_options() -> list[click.Parameter]:
@@ -33,10 +35,18 @@ def shared_options() -> list[click.Parameter]:
 
 
 def _remember(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    # The root's context holds what was said before the command's name; the innermost wins.
-    if value is not None and parameter.name is not None:
-        chosen = ctx.find_root().ensure_object(dict)
-        chosen[parameter.name] = value
+    # The root's context holds what was said before the command's name; the innermost wins, but
+    # never a variable over what stands on the command line.
+    name = parameter.name
+    if value is None or name is None:
+        return
+    chosen = ctx.find_root().ensure_object(dict)
+    spoken = chosen.setdefault(_SPOKEN, set())
+    if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        spoken.add(name)
+    elif name in spoken:
+        return
+    chosen[name] = value
 
 
 class Command(click.Command):

@@ -4,6 +4,7 @@ Only names of local files are read. Snapshots come from the ledger's file, and o
 fraction of a second.
 """
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -42,7 +43,7 @@ def snapshot_ids(
 
 
 def _points(ledger: Path) -> list[tuple[str, str]]:
-    if not ledger.is_file():
+    if not os.path.isfile(ledger):
         return []
     query = (
         "select commit_number, consistent_at from recovery_point "

@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from drkeeper.app.cli.commands import command as make_command
+from drkeeper.app.cli.invocation import this_invocation
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -18,4 +19,5 @@ def command(shell: str) -> None:
     program = click.get_current_context().find_root().command
     found = get_completion_class(shell)
     assert found is not None, "the choices are what click knows"  # noqa: S101 - for the types
-    click.echo(found(program, {}, "drkeeper", "_DRKEEPER_COMPLETE").source())
+    script = found(program, {}, "drkeeper", "_DRKEEPER_COMPLETE").source()
+    this_invocation().output.page(script, shell=shell, script=script)

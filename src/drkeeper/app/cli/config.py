@@ -1,10 +1,13 @@
 """``drkeeper config``: where configuration is and what it says."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from drkeeper.app.cli.commands import group
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.text import table
+from drkeeper.app.config.files import is_there
+from drkeeper.errors import ConfigurationError
 
 
 @group()
@@ -17,7 +20,7 @@ def paths() -> None:
     """Show the files and folders of this installation, and which of them exist."""
     called = this_invocation()
     places = called.locations
-    if places.settings.exists():
+    if not _state_of(places.settings):
         places = called.configuration.locations
     named = {
         "settings": places.settings,
@@ -30,13 +33,17 @@ def paths() -> None:
     called.output.summary(
         {**{name: str(path) for name, path in named.items()}, "chosen_by": places.chosen_by}
     )
-    rows = [
-        (name, str(path), "" if path.exists() else "(not there yet)")
-        for name, path in named.items()
-    ]
+    rows = [(name, str(path), _state_of(path)) for name, path in named.items()]
     for line in table(rows):
         called.output.result(line)
     called.output.say(f"chosen by {places.chosen_by}")
+
+
+def _state_of(path: Path) -> str:
+    try:
+        return "" if is_there(path) else "(not there yet)"
+    except ConfigurationError:
+        return "(not for this user to see)"
 
 
 @command.command()
@@ -63,5 +70,5 @@ def show() -> None:
                 called.output.result(f"  {key}: {value}")
     for name in sorted(configuration.policies):
         policy = configuration.policies[name]
-        click_text = ", ".join(policy.source.paths)
-        called.output.result(f"policy {name}: {click_text} -> {policy.repository}")
+        protected = ", ".join(policy.source.paths)
+        called.output.result(f"policy {name}: {protected} -> {policy.repository}")

@@ -39,7 +39,8 @@ def command(
 ) -> None:
     """Show what changed between two snapshots.
 
-    OLD and NEW are snapshots' numbers or ids; by default the newest and the one before it.
+    OLD and NEW are snapshots' numbers or ids; by default the newest complete one and
+    the one before it.
     + added, - removed, M other content, u only other metadata, T other type.
     """
     called = this_invocation()
@@ -55,10 +56,14 @@ def command(
         entries(repository, first, wanted), entries(repository, second, wanted)
     ):
         counts[change] += 1
-        called.output.item({"change": _WORDS[change], **entry_fields(named)})
+        called.output.item({"change": change.name.lower(), **entry_fields(named)})
         called.output.result(f"{change} {safe_path(named.entry.path)}")
     called.output.summary(
-        {"old": first.n, "new": second.n, **{_WORDS[change]: counts[change] for change in Change}}
+        {
+            "old": first.n,
+            "new": second.n,
+            **{change.name.lower(): counts[change] for change in Change},
+        }
     )
     told = ", ".join(f"{counts[change]} {_WORDS[change]}" for change in Change if counts[change])
     called.output.say(told or "no difference")
@@ -67,16 +72,22 @@ def command(
 def _two(
     repository: Repository, policy: str, old: str | None, new: str | None
 ) -> tuple[Commit, Commit]:
-    there = [snapshot.commit for snapshot in snapshots(repository, policy)]
-    second = choose(repository, policy, new) if new is not None else None
-    if old is not None:
-        first = choose(repository, policy, old)
-        if second is None:
-            second = there[-1]
+    """Return the two that are meant; what an interrupted backup left is compared only by name.
+
+    Raises:
+        InstantNotReachableError: There are not two.
+    """
+    first, second = (
+        choose(repository, policy, name) if name is not None else None for name in (old, new)
+    )
+    if first is not None and second is not None:
         return first, second
+    there = [found.commit for found in snapshots(repository, policy) if found.commit.complete]
+    if first is not None and there:
+        return first, there[-1]
     if len(there) < _NEEDED:
         raise InstantNotReachableError(
-            f"{policy} has {len(there)} snapshots; comparing takes two",
+            f"complete snapshots of {policy}: {len(there)}; comparing takes two",
             hint="Run drkeeper backup once more.",
         )
     return there[-2], there[-1]

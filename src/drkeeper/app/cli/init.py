@@ -12,7 +12,7 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, interactive, this_invocation
 from drkeeper.app.cli.reaching import Reach, settings_of, store_options
 from drkeeper.app.config.configuration import RepositorySettings, load_configuration
-from drkeeper.app.config.files import write_new
+from drkeeper.app.config.files import is_there, write_new
 from drkeeper.app.config.problems import InvalidFilesError
 from drkeeper.app.config.samples import policy_text, repository_lines, settings_text
 from drkeeper.app.wiring.births import Birth, Wishes, end_birth, make_repository
@@ -62,11 +62,12 @@ def command(store: str, name: str, *, dry_run: bool, **options: Any) -> None:  #
         kit_file=kit_file,
         kit_passphrase=_new_passphrase(called) if options["protect_kit"] else None,
         policy=options["policy"],
+        show=lambda kit: _show(called, kit),
     )
     birth = make_repository(wishes, called.state, called.clock, called.output.note)
     plan.write()
-    _tell(called, birth, plan, kit_file)
     end_birth(birth)
+    _tell(called, birth, plan, kit_file)
 
 
 def _kit_file(called: Invocation, text: str | None) -> Path | None:
@@ -113,6 +114,16 @@ class _Plan:
         self.add_lines: list[str] = []
         self.written: list[Path] = []
 
+    @property
+    def store(self) -> str:
+        """Address of the repository."""
+        return self._settings.store
+
+    @property
+    def keys(self) -> Path:
+        """Folder of its keys."""
+        return self._settings.keys
+
     def check(self) -> None:
         """Find out everything that would be in the way, before anything is made.
 
@@ -137,7 +148,7 @@ class _Plan:
     def tell(self) -> None:
         """Say what would be made."""
         for path in (self._settings.keys, self._called.locations.settings, self._policy_file):
-            state = "stays as it is" if path.is_file() else "would be made"
+            state = "stays as it is" if is_there(path) else "would be made"
             self._called.output.say(f"{path}: {state}")
         self._called.output.say(f"{self._settings.store}: a repository would be made")
         self._called.output.summary({"store": self._settings.store, "dry_run": True})
@@ -147,12 +158,12 @@ class _Plan:
         name = self._settings.name
         target = self._called.locations.settings
         try:
-            if target.exists():
+            if is_there(target):
                 self.add_lines = repository_lines(name, self._settings)
             else:
                 write_new(target, settings_text(name, self._settings).encode(), SETTINGS_MODE)
                 self.written.append(target)
-            if not self._policy_file.exists():
+            if not is_there(self._policy_file):
                 text = policy_text(self._policy, self._protect, name)
                 write_new(self._policy_file, text.encode(), SETTINGS_MODE)
                 self.written.append(self._policy_file)
@@ -164,6 +175,14 @@ def _usual_paths() -> list[str]:
     if os.geteuid() == 0:
         return [path for path in ("/etc", "/home", "/root") if os.path.isdir(path)]
     return [str(Path.home())]
+
+
+def _show(called: Invocation, kit: str) -> None:
+    output = called.output
+    output.say("This is the recovery kit. It is shown this once: print it, keep it offline.")
+    output.say("-" * 78)
+    output.result(kit.rstrip("\n"))
+    output.say("-" * 78)
 
 
 def _tell(called: Invocation, birth: Birth, plan: _Plan, kit_file: Path | None) -> None:
@@ -187,12 +206,13 @@ def _tell(called: Invocation, birth: Birth, plan: _Plan, kit_file: Path | None) 
         output.say(f"Add these lines below 'repositories:' in {called.locations.settings}:")
         for line in plan.add_lines:
             output.say(line)
-    if kit_file is None:
-        output.say("")
-        output.say("This is the recovery kit. It is shown this once: print it, keep it offline.")
-        output.say("-" * 78)
-        output.result(birth.kit.rstrip("\n"))
-        output.say("-" * 78)
-    else:
+    if kit_file is not None:
         output.say(f"The recovery kit is {kit_file}: move it offline, then delete it here.")
+    elif birth.taken_up:
+        output.warning(
+            "the recovery kit was shown by the init that was cut off; if nobody has kept it, remove "
+            f"{plan.store} and {plan.keys}, and run init again"
+        )
+    else:
+        output.say("The recovery kit is above, and is not shown again: print it, keep it offline.")
     output.say("Next: drkeeper policy check, then drkeeper backup.")

@@ -7,6 +7,7 @@ import click
 
 from drkeeper.app.cli.commands import group
 from drkeeper.app.cli.invocation import this_invocation
+from drkeeper.app.cli.output import Output
 from drkeeper.app.cli.reaching import Reach, access, reach_options
 from drkeeper.app.cli.text import table
 from drkeeper.app.config.files import write_new
@@ -82,8 +83,15 @@ def print_kit(reach: Reach, target: str | None, policy: str) -> None:
         Kit(keys, tuple(repository.keyring.admins), repository.id.hex(), chosen.settings),
         policy_hint=policy,
     )
-    _deliver(page, target, secret=bool(keys))
-    called.output.summary({"repository": repository.id, "keys": len(keys), "file": target})
+    written = _deliver(called.output, page, target, secret=bool(keys))
+    called.output.summary(
+        {
+            "repository": repository.id,
+            "keys": len(keys),
+            "file": written,
+            "page": None if keys else page,
+        }
+    )
     if not keys:
         called.output.note("the recovery key is not on this page: give it with --identity FILE")
 
@@ -92,15 +100,22 @@ def _belongs_in_kit(key: KeyFile) -> bool:
     return key.role in {Role.RECOVERY, Role.ADMIN, Role.JANITOR}
 
 
-def _deliver(page: str, target: str | None, *, secret: bool) -> None:
+def _deliver(output: Output, page: str, target: str | None, *, secret: bool) -> str | None:
+    """Write or show the page; return where it was written to.
+
+    Raises:
+        click.UsageError: It holds secrets, and would go where nobody meant it to.
+    """
     if target not in {None, "-"}:
-        write_new(Path(str(target)).absolute(), page.encode(), _PRIVATE)
-    elif this_invocation().output.json:
-        if secret:
-            raise click.UsageError("--json never carries secrets; add --output FILE")
-    elif secret and target is None and not sys.stdout.isatty():
+        path = Path(str(target)).absolute()
+        write_new(path, page.encode(), _PRIVATE)
+        output.say(f"wrote {path}")
+        return str(path)
+    if secret and output.json:
+        raise click.UsageError("--json never carries secrets; add --output FILE")
+    if secret and target is None and not sys.stdout.isatty():
         raise click.UsageError(
             "the kit would go to a file or pipe; add --output FILE, or - to print it"
         )
-    else:
-        click.echo(page, nl=False)
+    output.result(page.rstrip("\n"))
+    return None

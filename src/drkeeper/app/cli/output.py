@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from drkeeper.app.cli.streams import ClosedPipeError, write_line
 from drkeeper.app.cli.text import safe
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.instants import rfc3339
-
-
-class ClosedPipeError(Exception):
-    """Whoever read standard output has gone."""
-
 
 _USUAL_HINTS = {
     1: "Run the command again with --debug and report what it prints.",
@@ -47,8 +43,8 @@ class Output:
         quiet: Whether only results and errors are said.
         verbose: Whether more is said.
         debug: Whether errors show their traceback.
-        steadfast: Whether to go on in silence when the reader of standard output is gone, because
-            the work matters more than being told about it.
+        steadfast: Whether to go on when standard output cannot be written any more, because the
+            work matters more than being told about it.
     """
 
     json: bool = False
@@ -66,6 +62,13 @@ class Output:
         """Write a line of the result; not with ``--json``, whose results are objects."""
         if not self.json:
             self._stdout(text)
+
+    def page(self, text: str, **fields: object) -> None:
+        """Write a whole text as it is; with ``--json``, an object that has it among ``fields``."""
+        if self.json:
+            self.summary(fields)
+        else:
+            self._stdout(text.removesuffix("\n"))
 
     def note(self, text: str) -> None:
         """Say how things go, on standard error; not with ``--quiet``."""
@@ -148,12 +151,12 @@ class Output:
 
     def _stdout(self, text: str) -> None:
         try:
-            # Surrogates of names that are no UTF-8 cannot be encoded; callers escape, this ensures.
-            sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError as error:
+            write_line(text)
+        except (ClosedPipeError, DrkeeperError) as error:
             if not self.steadfast:
-                raise ClosedPipeError from error
+                raise
+            if isinstance(error, DrkeeperError):
+                self.stderr(f"warning: {error}")
 
 
 def safe_lines(text: str) -> str:

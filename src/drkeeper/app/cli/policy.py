@@ -1,5 +1,6 @@
 """``drkeeper policy``: check, explain and begin policies."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def schema() -> None:
     """Print the JSON Schema of policies, for editors and continuous integration."""
     from drkeeper.app.config.schema import schema_text  # noqa: PLC0415 - pydantic is slow
 
-    click.echo(schema_text(), nl=False)
+    text = schema_text()
+    this_invocation().output.page(text, schema=json.loads(text))
 
 
 @command.command()

@@ -17,11 +17,13 @@ from typing import Final
 import click
 
 from drkeeper import __version__
-from drkeeper.app.cli.commands import SETTINGS, Program
-from drkeeper.app.cli.output import ClosedPipeError, Output
+from drkeeper.app.cli.commands import ROOT_SETTINGS, Program
+from drkeeper.app.cli.output import Output
+from drkeeper.app.cli.streams import ClosedPipeError, open_standard_streams, silence_stdout
 from drkeeper.errors import DrkeeperError
 
 OK: Final = 0
+FAILED: Final = 1
 USAGE: Final = 2
 DEFECT: Final = 70
 INTERRUPTED: Final = 130
@@ -35,7 +37,7 @@ class TerminatedError(BaseException):
 
 @click.command(
     cls=Program,
-    context_settings=SETTINGS,
+    context_settings=ROOT_SETTINGS,
     epilog="Documentation: docs/quick-start.md, docs/commands.md, docs/exit-codes.md.",
 )
 @click.version_option(__version__, "-V", "--version", message="drkeeper %(version)s")
@@ -46,6 +48,7 @@ def drkeeper() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     _harden()
+    open_standard_streams()
     chosen: dict[str, object] = {}
     try:
         answer = drkeeper.main(list(arguments), "drkeeper", standalone_mode=False, obj=chosen)
@@ -61,6 +64,23 @@ def _harden() -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell starts what it puts into the background with SIGINT ignored, and means it.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # The first unwinds; the second ends at once, for whoever waits for a store that does not
+    # answer. Nothing is lost by that: whatever is killed leaves things as they were.
+    signal.signal(signal.SIGINT, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    if os.isatty(2):
+        os.write(2, b"\x1b[?25h\n")  # the bar hides the cursor
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
@@ -72,8 +92,8 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 def _report(error: BaseException, chosen: dict[str, object], arguments: Sequence[str]) -> int:
     # Options that come after a mistake were not parsed; the two that shape errors are looked for.
     output = Output(
-        json="json" in chosen or "--json" in arguments,
-        debug="debug" in chosen or "--debug" in arguments,
+        json=bool(chosen.get("json")) or "--json" in arguments,
+        debug=bool(chosen.get("debug")) or "--debug" in arguments,
     )
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else OK
@@ -128,11 +148,7 @@ def _defect(error: BaseException, output: Output) -> None:
 def _flush(code: int) -> int:
     try:
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        # Python would complain about the same pipe again while it ends.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return code or CLOSED_PIPE
-    except OSError:
-        return code or 1
+    except (OSError, ValueError) as error:
+        silence_stdout()  # or Python complains about the same stream again while it ends
+        return code or (CLOSED_PIPE if isinstance(error, BrokenPipeError) else FAILED)
     return code

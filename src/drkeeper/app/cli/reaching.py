@@ -1,6 +1,7 @@
 """The options that say which repository to open, and with which keys."""
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any, TypeVar
 import click
 
 from drkeeper.app.cli.invocation import Invocation
-from drkeeper.app.config.configuration import RepositorySettings
+from drkeeper.app.config.configuration import NO_KEYS, RepositorySettings
 from drkeeper.app.wiring.repositories import Access, read_identity_file
 from drkeeper.errors import ConfigurationError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+"""Source: RFC 3986, 3.1. A relative folder with a colon in its name is written ``./a:b``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ def settings_of(
     reach: Reach, store: str, told: RepositorySettings | None = None
 ) -> RepositorySettings:
     """Return settings for a store that is not configured; options win over what a kit told."""
-    if not store.startswith(("/", "file:", "s3:")):
+    if not store.startswith("/") and not _SCHEME.match(store):
         store = str(Path(store).absolute())
     endpoint = reach.endpoint or (told.endpoint if told else None)
     path_style = reach.path_style
@@ -138,7 +143,7 @@ def settings_of(
     return RepositorySettings(
         name="store",
         store=store,
-        keys=Path("/nonexistent"),
+        keys=NO_KEYS,
         endpoint=endpoint,
         region=reach.region or (told.region if told else None),
         path_style=path_style,

@@ -55,6 +55,8 @@ def command(policy: str | None, paths: tuple[str, ...], *, reach: Reach, **optio
         return _ask_or_refuse(called, reach, options)
     if options["in_place"] and options["target"] is not None:
         _refuse("--to and --in-place exclude each other")
+    if options["target"] is not None and not options["target"]:
+        _refuse("--to names no directory")
     repository = open_repository(called, reach, policy)
     wanted = Wanted(policy, options["instant"], options["snapshot"])
     commit = find_snapshot(called, repository, wanted)
@@ -82,7 +84,9 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _ask_or_refuse(called: Invocation, reach: Reach, options: dict[str, Any]) -> int:
-    if any(options.values()):  # the questions would forget what the options say
+    if any(
+        value not in {None, False} for value in options.values()
+    ):  # the questions would forget what the options say
         _refuse("name the policy to restore")
     if not interactive() or called.output.json:
         _refuse("name the policy to restore; without any option, on a terminal, this asks")
@@ -96,7 +100,7 @@ def _target(policy: str, commit: Commit, target: str | None, *, in_place: bool) 
     if in_place:
         return b"/"
     # A new directory, unless told otherwise: a restore never makes things worse.
-    name = target or f"restored-{policy}-{commit.consistent_at:%Y%m%dT%H%M%SZ}"
+    name = f"restored-{policy}-{commit.consistent_at:%Y%m%dT%H%M%SZ}" if target is None else target
     return os.path.abspath(os.fsencode(name))
 
 

@@ -32,8 +32,9 @@ def safe_path(path: bytes) -> str:
 
 
 def path_from_user(text: str) -> bytes:
-    """Return a path as snapshots hold it from what somebody typed: any bytes, no outer slashes."""
-    return os.fsencode(text).strip(b"/")
+    """Return a path as snapshots hold it from what somebody typed: any bytes, single slashes."""
+    parts = os.fsencode(text).split(b"/")
+    return b"/".join(part for part in parts if part not in {b"", b"."})
 
 
 def json_path(path: bytes) -> dict[str, str]:

@@ -5,17 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from drkeeper.app.config.checking import check, problem_at
 from drkeeper.app.config.document import LARGEST_FILE, Document, read_document
 from drkeeper.app.config.environment import machine_name
+from drkeeper.app.config.files import is_there
 from drkeeper.app.config.locations import Locations
 from drkeeper.app.config.problems import InvalidFilesError, Problem, did_you_mean
 from drkeeper.app.config.schema import PolicyFile, RepositorySection, SettingsFile
 from drkeeper.errors import ConfigurationError
 from drkeeper.model.policy import FilesSource, Limits, Objectives, Policy
 from drkeeper.model.retention import Retention
+
+NO_KEYS: Final = Path("/nonexistent")
+"""Folder of the keys of a store that is not configured: only keys that are named open it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Configuration:
         guess = did_you_mean(name, list(self.policies))
         raise ConfigurationError(
             f"no policy {name!r} in {self.locations.policies}{guess}",
-            hint=f"Run drkeeper policy new {name} to begin one, or drkeeper policy check to list them.",
+            hint=f"Run drkeeper policy new {name} to begin one, or drkeeper config show to list them.",
         )
 
 
@@ -162,7 +167,7 @@ def policy_files(locations: Locations) -> list[Path]:
 
 
 def _settings(locations: Locations) -> SettingsFile:
-    if not locations.settings.exists():
+    if not is_there(locations.settings):
         return SettingsFile()
     document = _read(locations.settings)
     settings, problems = check(document, SettingsFile)

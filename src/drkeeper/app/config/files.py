@@ -42,6 +42,24 @@ def write_new(path: Path, content: bytes, mode: int = 0o644) -> None:
         ) from error
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is anything at ``path``.
+
+    Raises:
+        ConfigurationError: This user may not know.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot look at {path}: {error.strerror}",
+            hint="Run this as a user who may, or name another place.",
+        ) from error
+    return True
+
+
 def make_private(folder: Path) -> None:
     """Make a folder, and those above it, for this user only; what exists stays as it is.
 
@@ -49,7 +67,7 @@ def make_private(folder: Path) -> None:
         ConfigurationError: It cannot be made.
         NoSpaceError: The file system is full.
     """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    missing = [place for place in (folder, *folder.parents) if not is_there(place)]
     try:
         for place in reversed(missing):
             point("app.config.files.folder")

@@ -8,6 +8,7 @@ from drkeeper.app.config.configuration import RepositorySettings
 from drkeeper.app.config.document import read_document
 from drkeeper.app.config.problems import InvalidFilesError
 from drkeeper.app.config.schema import PolicyFile, SettingsFile
+from drkeeper.errors import ConfigurationError
 
 
 def policy_text(name: str, paths: Sequence[str], repository: str) -> str:
@@ -15,6 +16,7 @@ def policy_text(name: str, paths: Sequence[str], repository: str) -> str:
 
     Raises:
         InvalidFilesError: Name, path or repository would make a wrong policy.
+        ConfigurationError: They are no text.
     """
     listed = "\n".join(f"      - {_quoted(path)}" for path in paths)
     text = f"""\
@@ -44,6 +46,7 @@ def settings_text(name: str, settings: RepositorySettings) -> str:
 
     Raises:
         InvalidFilesError: The name or a setting would make a wrong file.
+        ConfigurationError: They are no text.
     """
     lines = [
         "# drkeeper: where repositories are. Every key: docs/configuration.md.",
@@ -75,7 +78,14 @@ def _quoted(text: str | None) -> str | None:
 
 
 def _checked(text: str, name: str, model: type[PolicyFile] | type[SettingsFile]) -> str:
-    _, problems = check(read_document(f"{name}.yaml", text.encode()), model)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            "a name or path is not UTF-8, and cannot be written to a configuration file",
+            hint="Name it through a symbolic link, or in a UTF-8 locale.",
+        ) from error
+    _, problems = check(read_document(f"{name}.yaml", content), model)
     if problems:
         raise InvalidFilesError(problems)
     return text

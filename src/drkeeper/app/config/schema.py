@@ -115,7 +115,7 @@ def _store(text: str) -> str:
     parts = urlsplit(text)
     if parts.username or parts.password:
         raise ValueError("a store's URL must not hold credentials")
-    if parts.scheme not in {"file", "s3"}:
+    if parts.scheme not in {"file", "s3"} or (parts.scheme == "s3" and not parts.netloc):
         raise ValueError("not a store: write /folder, file:///folder or s3://bucket/prefix")
     return text
 

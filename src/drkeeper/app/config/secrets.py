@@ -99,7 +99,7 @@ def credential_file(name: str, environment: Mapping[str, str]) -> Path | None:
     if not folder:
         return None
     path = Path(folder) / f"{_CREDENTIAL_PREFIX}{name}"
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def _from_credentials(name: str, environment: Mapping[str, str]) -> str | None:

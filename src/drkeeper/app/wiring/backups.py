@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
-from drkeeper.app.config.files import make_private
+from drkeeper.app.config.files import is_there, make_private
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
 from drkeeper.app.wiring.runs import RunRecord, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of
@@ -195,9 +195,9 @@ def _result(report: BackupReport) -> dict[str, object]:
 def last_size(configuration: Configuration, policy: str, clock: Clock) -> tuple[int, int] | None:
     """Return entries and bytes of a policy's newest recovery point, to estimate the time left."""
     path = configuration.locations.ledger
-    if not path.exists():
-        return None
     try:
+        if not is_there(path):
+            return None
         with open_run_ledger(path, host=configuration.host, clock=clock, read_only=True) as ledger:
             points = ledger.recovery_points(policy, limit=1)
     except DrkeeperError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drkeeper.app.config.configuration import RepositorySettings
-from drkeeper.app.config.files import make_private, write_new
+from drkeeper.app.config.files import is_there, make_private, write_new
 from drkeeper.app.wiring.kit import Kit, kit_text
 from drkeeper.app.wiring.repositories import ADMINS, HOST_KEY
 from drkeeper.app.wiring.stores import open_bare_store
@@ -37,7 +37,7 @@ class Birth:
         admins: Public admin keys, hex.
         capabilities: What the probe found out about the store.
         files: Key files written.
-        kit: The recovery kit's text; a secret. Empty when it is in its file since an earlier run.
+        taken_up: An earlier call made the repository, and was cut off.
         note: Stays until ``end_birth``.
     """
 
@@ -45,8 +45,8 @@ class Birth:
     admins: tuple[str, ...]
     capabilities: Capabilities
     files: tuple[Path, ...]
-    kit: str = field(repr=False)
     note: Unfinished
+    taken_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,10 @@ class Wishes:
         settings: Where.
         recovery: Recipients that can always read everything; a key is made when there are none.
         write_only: Whether this machine is to be unable to read what it stores.
-        kit_file: Where the kit goes; ``None`` when the caller shows it.
+        kit_file: Where the kit goes; ``None`` to show it.
         kit_passphrase: Protects the keys in the kit.
         policy: The policy that the kit's example commands name.
+        show: Shows the kit, unless it goes to a file.
     """
 
     settings: RepositorySettings
@@ -68,13 +69,16 @@ class Wishes:
     kit_file: Path | None = None
     kit_passphrase: str | None = field(default=None, repr=False)
     policy: str = "POLICY"
+    show: Callable[[str], None] = field(default=lambda _: None, repr=False)
 
 
 def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[str], None]) -> Birth:
-    """Probe the store and make a repository in it; keys are on disk before it exists.
+    """Probe the store and make a repository in it, whose keys are on disk before it exists.
 
-    When an earlier call was cut off, its keys are used if their repository exists, else removed.
-    The caller calls ``end_birth`` when the kit is in safe hands.
+    The recovery kit has been written or shown by then, too: whoever is cut off is left with a kit
+    that opens nothing, never with a repository without a kit. When an earlier call was cut off, its
+    keys are used if their repository exists, else removed. The caller calls ``end_birth`` when all
+    is done.
 
     Raises:
         ConfigurationError: There are keys or a repository already, or a recipient is malformed.
@@ -95,10 +99,8 @@ def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[st
     say(f"probing {store.location}")
     capabilities = _probed(store, clock)
     notes: list[Unfinished] = []
-    kit = ""
 
     def save(new: NewRepository) -> None:
-        nonlocal kit
         kit = _kit_of(new, wishes)
         files = _key_files(new, wishes, kit)
         _refuse_to_replace(path for path, _ in files)
@@ -109,6 +111,8 @@ def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[st
         begin(note)
         for path, text in files:
             write_new(path, text.encode(), PRIVATE)
+        if wishes.kit_file is None:
+            wishes.show(kit)
 
     try:
         new = create_repository(
@@ -122,16 +126,18 @@ def make_repository(wishes: Wishes, state: Path, clock: Clock, say: Callable[[st
     except BaseException:
         if notes and _has_no_journal(store):
             forget(notes[0])
+            if wishes.kit_file is None:
+                say("no repository was made: if a recovery kit was shown, it opens nothing")
         raise
     open_repository(
         store, clock=clock, state_dir=str(state), repository_id=new.id, admins=new.admins
     )
     _remove_traces_of_probes(store)
-    return Birth(new.id.hex(), new.admins, capabilities, notes[0].files, kit, notes[0])
+    return Birth(new.id.hex(), new.admins, capabilities, notes[0].files, notes[0])
 
 
 def end_birth(birth: Birth) -> None:
-    """Say that the kit is in safe hands: from now on the keys are nobody's to remove."""
+    """Say that all is done: from now on the keys are nobody's to remove."""
     end(birth.note)
 
 
@@ -141,7 +147,7 @@ def _taken_up(
     """End what an earlier call began, if it was that one that made the repository in the store.
 
     Raises:
-        ConfigurationError: It is another repository, or its kit is lost.
+        ConfigurationError: It is another repository, or its kit went elsewhere.
     """
     repository = read_hint(store).repository
     if before is None or before.repository != repository.hex():
@@ -149,10 +155,10 @@ def _taken_up(
             f"{store.location} holds repository {repository.hex()} already",
             hint="Choose an empty folder or prefix.",
         )
-    if before.kit is None:
+    if before.kit is None and wishes.kit_file is not None:
         raise ConfigurationError(
-            "an earlier init made this repository and was cut off before it showed the recovery kit",
-            hint=f"Remove {store.location} and {before.folder}, then run init again.",
+            "an earlier init made this repository, and showed its recovery kit",
+            hint="Run init again with --kit-file - instead.",
         )
     if before.kit != wishes.kit_file:
         raise ConfigurationError(
@@ -166,7 +172,7 @@ def _taken_up(
     )
     capabilities = _probed(store, clock)
     _remove_traces_of_probes(store)
-    return Birth(repository.hex(), admins, capabilities, before.files, "", before)
+    return Birth(repository.hex(), admins, capabilities, before.files, before, taken_up=True)
 
 
 def _remove_traces_of_probes(store: ObjectStore) -> None:
@@ -207,7 +213,7 @@ def _has_no_journal(store: ObjectStore) -> bool:
 
 
 def _refuse_existing(settings: RepositorySettings) -> None:
-    there = [path.name for path in settings.keys.glob("*")] if settings.keys.is_dir() else []
+    there = [path.name for path in settings.keys.glob("*")] if is_there(settings.keys) else []
     if there:
         raise ConfigurationError(
             f"{settings.keys} holds keys already: {', '.join(sorted(there))}",
@@ -221,7 +227,7 @@ def _refuse_to_forget(before: Unfinished, settings: RepositorySettings, state: P
     Raises:
         ConfigurationError: They may.
     """
-    was_here = (state / "repositories" / f"{before.repository}.json").exists()
+    was_here = is_there(state / "repositories" / f"{before.repository}.json")
     if before.store != settings.store or was_here:
         raise ConfigurationError(
             f"{before.folder} holds the keys of repository {before.repository} in {before.store}",
@@ -232,7 +238,7 @@ def _refuse_to_forget(before: Unfinished, settings: RepositorySettings, state: P
 def _refuse_to_replace(paths: Iterable[Path]) -> None:
     # Asked before the note names them: what it names may be removed.
     for path in paths:
-        if path.exists():
+        if is_there(path):
             raise ConfigurationError(
                 f"{path} exists already", hint="Move it away, or choose another name."
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 from drkeeper import __version__
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.environment import environment
+from drkeeper.app.config.files import is_there
 from drkeeper.app.wiring.repositories import Access, host_key, open_for_reading
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.app.wiring.stores import open_bare_store
@@ -68,7 +69,7 @@ def examine(
 ) -> Iterator[Line]:
     """Look at everything, one line after the other; never raises for what it finds."""
     yield from _program()
-    yield from _files(configuration)
+    yield from _guarded("files", partial(_files, configuration))
     for settings in configuration.repositories.values():
         yield from _guarded(f"{settings.name}: keys", partial(_keys, settings, passphrase))
         if probe_stores:
@@ -105,7 +106,7 @@ def _program() -> Iterator[Line]:
 
 def _files(configuration: Configuration) -> Iterator[Line]:
     places = configuration.locations
-    if places.settings.exists():
+    if is_there(places.settings):
         yield _unwritable("settings", places.settings)
     else:
         yield Line(
@@ -136,14 +137,14 @@ def _unwritable(name: str, path: Path) -> Line:
 
 
 def _space(name: str, folder: Path) -> Line:
-    there = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
+    there = next((p for p in (folder, *folder.parents) if is_there(p)), Path("/"))
     free = shutil.disk_usage(there).free
     fact = f"{folder}, {format_size(free)} free"
     if not os.access(there, os.W_OK):
         return Line(Verdict.FAIL, name, f"{there} cannot be written", "Give this user the right.")
     if free < LEAST_FREE_BYTES:
         return Line(Verdict.WARN, name, fact, "Free some space.")
-    if folder.exists() and folder.stat().st_mode & 0o077:
+    if there == folder and folder.stat().st_mode & 0o077:
         return Line(Verdict.WARN, name, f"others can enter {folder}", f"Run chmod 700 {folder}.")
     return Line(Verdict.OK, name, fact)
 
@@ -154,7 +155,7 @@ def _keys(settings: RepositorySettings, passphrase: Callable[[], str] | None) ->
     yield Line(Verdict.OK, f"{settings.name}: host key", f"of {repository}")
     for name in ("verifier.key", "janitor.key", "recovery.key"):
         path = settings.keys / name
-        if not path.exists():
+        if not is_there(path):
             continue
         mode = stat.S_IMODE(path.stat().st_mode)
         thing = f"{settings.name}: {name}"
@@ -192,7 +193,7 @@ def _store(settings: RepositorySettings, clock: Clock) -> Iterator[Line]:
         yield Line(
             Verdict.WARN if late else Verdict.OK,
             f"{settings.name}: clock",
-            f"the store's is {found.clock_skew_s:+.1f} s from this machine's",
+            f"the store's and this machine's are {abs(found.clock_skew_s):.1f} s apart",
             "Set this machine's clock by NTP." if late else "",
         )
 
@@ -209,14 +210,17 @@ def _journal(
         Access(settings), configuration.locations.state, clock, None, blind=True
     )
     state = repository.journal.state
-    pinned = (
+    pinned = is_there(
         configuration.locations.state / "repositories" / f"{repository.id.hex()}.json"
-    ).exists()
+    )
     yield Line(
         Verdict.OK if pinned else Verdict.WARN,
         thing,
         f"{state.n} entries, {len(repository.live_commits())} snapshots, "
         f"{'pinned' if pinned else 'not pinned on this machine'}",
+        ""
+        if pinned
+        else "Run drkeeper snapshots, so that this machine remembers what it has seen.",
     )
     for void in repository.journal.voids:
         yield Line(Verdict.WARN, thing, f"void entry: {void}", "Run drkeeper check.")
@@ -231,7 +235,7 @@ def _journal(
 
 def _ledger(configuration: Configuration, clock: Clock) -> Iterator[Line]:
     path = configuration.locations.ledger
-    if not path.exists():
+    if not is_there(path):
         yield Line(Verdict.OK, "ledger", f"{path} begins with the first run")
         return
     with open_run_ledger(path, host=configuration.host, clock=clock, read_only=True) as ledger:

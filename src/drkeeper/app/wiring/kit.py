@@ -8,9 +8,8 @@ armored age file under a passphrase. Stock ``age`` accepts the unprotected page 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from drkeeper.app.config.configuration import RepositorySettings
+from drkeeper.app.config.configuration import NO_KEYS, RepositorySettings
 from drkeeper.crypto.age import decrypt_with_passphrase
 from drkeeper.errors import ConfigurationError, KeyNotFoundError
 from drkeeper.repository.keyfile import KeyFile, parse_key_file, protect
@@ -180,7 +179,7 @@ def _store(facts: dict[str, str]) -> RepositorySettings | None:
     return RepositorySettings(
         name="kit",
         store=facts["store"],
-        keys=Path("/nonexistent"),
+        keys=NO_KEYS,
         endpoint=facts.get("endpoint"),
         region=facts.get("region"),
         path_style=None if path_style is None else path_style == "true",

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drkeeper.app.config.configuration import RepositorySettings
+from drkeeper.app.config.configuration import NO_KEYS, RepositorySettings
 from drkeeper.app.config.environment import environment
+from drkeeper.app.config.files import is_there
 from drkeeper.app.config.secrets import credential_file, read_private_file
 from drkeeper.app.wiring.kit import Kit, parse_kit
 from drkeeper.app.wiring.stores import open_store
@@ -46,7 +47,12 @@ def read_identity_file(path: Path, passphrase: Passphrase | None) -> Kit:
         ConfigurationError: It is missing, open to others, or no such file.
         KeyNotFoundError: Its passphrase is wrong or absent.
     """
-    return parse_kit(read_private_file(path), passphrase)
+    try:
+        return parse_kit(read_private_file(path), passphrase)
+    except (ConfigurationError, KeyNotFoundError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}", hint=error.hint) from error
 
 
 def configured_key(
@@ -61,9 +67,9 @@ def configured_key(
         KeyNotFoundError: Its passphrase is wrong or absent.
     """
     path = credential_file(f"{settings.name}.{name}", environment()) or settings.keys / name
-    if not path.exists():
+    if not is_there(path):
         return None
-    kit = parse_kit(read_private_file(path), passphrase)
+    kit = read_identity_file(path, passphrase)
     if len(kit.keys) != 1:
         raise ConfigurationError(f"{path} holds {len(kit.keys)} keys, not one")
     return kit.keys[0]
@@ -156,6 +162,11 @@ def _keys(access: Access, passphrase: Passphrase | None) -> list[KeyFile]:
         return [key for kit in access.kits for key in kit.keys]
     found = [configured_key(access.settings, name, passphrase) for name in READING_KEYS]
     keys = [key for key in found if key is not None]
+    if not keys and access.settings.keys == NO_KEYS:
+        raise KeyNotFoundError(
+            f"no key is named that opens {access.settings.store}",
+            hint="Give the recovery kit with --identity FILE.",
+        )
     if not keys:
         raise KeyNotFoundError(
             f"there is no key in {access.settings.keys}",
@@ -176,4 +187,4 @@ def _known_admins(settings: RepositorySettings) -> tuple[str, ...]:
 
 def known_roles(settings: RepositorySettings, names: Sequence[str] = READING_KEYS) -> list[str]:
     """Return which of the named key files exist, without reading them."""
-    return [name for name in names if (settings.keys / name).exists()]
+    return [name for name in names if is_there(settings.keys / name)]

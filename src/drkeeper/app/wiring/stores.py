@@ -49,7 +49,7 @@ def open_bare_store(
 
         return FolderStore(folder, create=create, clock=clock)
     parts = urlsplit(settings.store)
-    if parts.scheme != "s3":
+    if parts.scheme != "s3" or not parts.netloc:
         raise ConfigurationError(
             f"no object store for {settings.store!r}",
             hint="Write /folder, file:///folder or s3://bucket/prefix.",

@@ -30,7 +30,7 @@ class Unfinished:
         folder: Where its keys are.
         store: Where the repository was to be.
         repository: Id of the repository, hex.
-        kit: Where the recovery kit is; ``None`` when it was to be shown.
+        kit: Where the recovery kit is; ``None`` when it was shown, before there was a repository.
         files: All of its files, the kit included.
     """
 

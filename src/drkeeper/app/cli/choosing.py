@@ -70,7 +70,9 @@ def find_snapshot(called: Invocation, repository: Repository, wanted: Wanted) ->
         commit = choose(repository, wanted.policy, wanted.snapshot)
         asked = None
     else:
-        asked = _asked(wanted.instant or "latest", zone, called.clock.now())
+        asked = _asked(
+            "latest" if wanted.instant is None else wanted.instant, zone, called.clock.now()
+        )
         commit = choose(repository, wanted.policy, asked.instant)
     _echo(called, commit, asked, zone)
     return commit

@@ -7,7 +7,6 @@ them. Everything goes through a descriptor, never through a name.
 
 import errno
 import os
-from collections.abc import Callable
 
 from drkeeper.model.entry import Entry, EntryFlag, FileType
 from drkeeper.operations.restore.report import Severity, Tally
@@ -37,7 +36,15 @@ class Metadata:
         self._tally = tally
         self._accessed_ns = accessed_ns
 
-    def apply(self, fd: int, entry: Entry, owner: tuple[int, int], *, fresh: bool) -> None:
+    def apply(
+        self,
+        fd: int,
+        entry: Entry,
+        owner: tuple[int, int],
+        *,
+        fresh: bool,
+        has_mode: bool = False,
+    ) -> None:
         """Make the open file what ``entry`` says.
 
         Args:
@@ -46,6 +53,7 @@ class Metadata:
             owner: User and group on this machine.
             fresh: The file was created by this run in a directory created by this run, so that
                 nothing was inherited.
+            has_mode: It was created with its mode (:meth:`Rights.creation_mode`).
 
         Raises:
             OSError: The mode or the times could not be set.
@@ -53,10 +61,14 @@ class Metadata:
         rights = self._rights
         if not fresh or owner != (rights.uid, rights.gid):
             self._own(fd, entry, owner)
-        os.fchmod(fd, self._mode(entry))
+        if not has_mode:
+            os.fchmod(fd, self._mode(entry))
         if entry.extra.xattrs or not fresh:
             self._attributes(fd, entry, fresh=fresh)
-        self._times(entry, lambda times: os.utime(fd, ns=times))
+        try:
+            os.utime(fd, ns=(self._accessed_ns, entry.mtime_ns))
+        except (OverflowError, ValueError):
+            self._no_time(entry)
 
     def apply_by_path(self, fd: int, entry: Entry, owner: tuple[int, int]) -> None:
         """Do the same for something that cannot be opened: links, FIFOs, devices.
@@ -72,7 +84,10 @@ class Metadata:
             os.chmod(name, self._mode(entry))
         for key, value in entry.extra.xattrs:
             self._attribute(name, entry, key, value)
-        self._times(entry, lambda times: os.utime(name, ns=times))
+        try:
+            os.utime(name, ns=(self._accessed_ns, entry.mtime_ns))
+        except (OverflowError, ValueError):
+            self._no_time(entry)
 
     def _mode(self, entry: Entry) -> int:
         if entry.type == FileType.DIRECTORY:
@@ -153,11 +168,8 @@ class Metadata:
             f"attribute {ascii(name)[2:-1]} not restored: {why}",
         )
 
-    def _times(self, entry: Entry, set_times: Callable[[tuple[int, int]], None]) -> None:
-        try:
-            set_times((self._accessed_ns, entry.mtime_ns))
-        except (OverflowError, ValueError):
-            self._tally.add(Severity.WARNING, "time", entry.path, "time of change is impossible")
+    def _no_time(self, entry: Entry) -> None:
+        self._tally.add(Severity.WARNING, "time", entry.path, "time of change is impossible")
 
 
 def _present(fd: int) -> list[bytes]:

@@ -19,7 +19,9 @@ from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.target import Directory, Names, unlink_quietly
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PRIVATE = 0o600
+PRIVATE = 0o600
+"""Mode of what is not finished."""
+
 _PREALLOCATE_BYTES = 1024 * 1024
 """Runs of data from here on are reserved at once, so that they lie together."""
 
@@ -30,8 +32,8 @@ _SPECIAL = {
 }
 
 
-def create(directory: int, names: Names, flags: int = _CREATE) -> tuple[int, bytes]:
-    """Create an empty private file; return its descriptor and temporary name.
+def create(directory: int, names: Names, mode: int = PRIVATE) -> tuple[int, bytes]:
+    """Create an empty file; return its descriptor and temporary name.
 
     Raises:
         OSError: The directory cannot be written to.
@@ -41,7 +43,7 @@ def create(directory: int, names: Names, flags: int = _CREATE) -> tuple[int, byt
     for _ in range(8):
         name = names.next()
         try:
-            return os.open(name, flags, _PRIVATE, dir_fd=directory), name
+            return os.open(name, _CREATE, mode, dir_fd=directory), name
         except FileExistsError:  # somebody guesses names; they can only cost us a few turns
             continue
     raise FileExistsError(17, "temporary names are taken", name)
@@ -64,14 +66,16 @@ def write_small(
     directory: Directory,
     name: bytes,
     content: Sequence[memoryview],
+    *,
     names: Names,
+    mode: int = PRIVATE,
 ) -> "Unfinished":
     """Create a file with its whole content, not yet under its name.
 
     Raises:
         OSError: It could not be written; nothing is left.
     """
-    fd, temporary = create(directory.fd, names)
+    fd, temporary = create(directory.fd, names, mode)
     try:
         for data in content:
             write_all(fd, data)
@@ -260,7 +264,7 @@ def make_node(directory: Directory, name: bytes, entry: Entry, names: Names) -> 
     else:
         kind = _SPECIAL[FileType(entry.type)]
         device = os.makedev(entry.extra.major, entry.extra.minor)
-        os.mknod(temporary, kind | _PRIVATE, device, dir_fd=directory.fd)
+        os.mknod(temporary, kind | PRIVATE, device, dir_fd=directory.fd)
     try:
         fd = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.fd)
     except BaseException:

@@ -27,6 +27,7 @@ class Rights:
         groups: Groups that an owner may give files to.
         gives_away: May make others the owners of files.
         privileged: Was asked to restore what could give rights away.
+        umask: Bits that the kernel takes away from the mode of what this process creates.
     """
 
     uid: int
@@ -34,16 +35,24 @@ class Rights:
     groups: frozenset[int]
     gives_away: bool
     privileged: bool
+    umask: int = 0o777
 
     @classmethod
     def of_process(cls, *, privileged: bool) -> "Rights":
         """Find out about this process."""
+        status = _status()
+        capabilities = status.get(b"CapEff")
         return cls(
             uid=os.geteuid(),
             gid=os.getegid(),
             groups=frozenset((os.getegid(), *os.getgroups())),
-            gives_away=_has_capability(_CAP_CHOWN),
+            gives_away=(
+                os.geteuid() == 0
+                if capabilities is None
+                else bool(int(capabilities, 16) >> _CAP_CHOWN & 1)
+            ),
             privileged=privileged,
+            umask=int(status.get(b"Umask", b"777"), 8),
         )
 
     def mode(self, mode: int) -> int:
@@ -54,16 +63,29 @@ class Rights:
         """
         return mode if self.privileged else mode & ~(stat.S_ISUID | stat.S_ISGID)
 
+    def creation_mode(self, mode: int) -> int | None:
+        """Return the permission bits to create a file with so that it need not be given others.
 
-def _has_capability(bit: int) -> bool:
+        ``None`` when that cannot be: the bits make the file more than readable, writable and
+        executable, or the kernel would take some of them away.
+        """
+        if mode & ~0o777 or mode & self.umask or not mode & stat.S_IWUSR:
+            return None
+        return mode
+
+
+def _status() -> dict[bytes, bytes]:
+    """Return what the kernel says of this process; nothing where there is no ``/proc``.
+
+    Source:
+        proc_pid_status(5): ``CapEff`` in hexadecimal, ``Umask`` in octal.
+    """
     try:
         with open("/proc/self/status", "rb") as status:
-            for line in status:
-                if line.startswith(b"CapEff:"):
-                    return bool(int(line.split()[1], 16) >> bit & 1)
+            pairs = (line.partition(b":") for line in status)
+            return {name: value.strip() for name, _, value in pairs}
     except OSError:
-        pass
-    return os.geteuid() == 0
+        return {}
 
 
 class Owners:

@@ -3,8 +3,9 @@
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from drkeeper.errors import (
     IntegrityError,
@@ -17,6 +18,7 @@ from drkeeper.model.entry import FileType
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
 from drkeeper.operations.restore import marker as markers, syscalls
 from drkeeper.operations.restore.changes import Compares, LeavesAlone
+from drkeeper.operations.restore.means import Manner, Means
 from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.report import (
@@ -27,16 +29,17 @@ from drkeeper.operations.restore.report import (
 )
 from drkeeper.operations.restore.request import Overwrite, RestoreRequest
 from drkeeper.operations.restore.rights import Owners, Rights
+from drkeeper.operations.restore.small import Written
 from drkeeper.operations.restore.space import Space
 from drkeeper.operations.restore.target import Target
-from drkeeper.operations.restore.tree import Manner, Tree
+from drkeeper.operations.restore.tree import Tree
 from drkeeper.operations.restore.verify import Verifier
 from drkeeper.operations.restore.work import Decides, Everything, Kind, Manifest, Planner, Work
 from drkeeper.repository.fetch import Batch, Fetcher
 from drkeeper.repository.reads import plan_reads
 
-_AHEAD = 3
-"""Batches being fetched while one is written."""
+_AHEAD = 2
+"""Batches being fetched while one is written, and the one before completed."""
 
 _BLOCK = 4096
 """What common file systems round files up to."""
@@ -209,6 +212,14 @@ def _totals(
     )
 
 
+class _Applied(NamedTuple):
+    """A batch whose small files other threads may still be writing."""
+
+    work: Work
+    batch: Batch
+    handed: list[Future[Written]]
+
+
 class _Run:
     """One restore from beginning to end."""
 
@@ -249,7 +260,7 @@ class _Run:
         rights = Rights.of_process(privileged=request.privileged)
         accessed_ns = int(self._clock.now().timestamp()) * 1_000_000_000
         metadata = Metadata(rights, self._tally, accessed_ns=accessed_ns)
-        self._verifier = Verifier(rights, metadata, self._tally, threads=1)
+        self._verifier = Verifier(rights, metadata, self._tally)
         self._stack.callback(self._verifier.close)
         self._marker = markers.Marker(self._target, markers.find(self._target))
         self._marker.write(request.reader.commit.digest, needed=not request.in_place)
@@ -259,8 +270,8 @@ class _Run:
             keeps_parents=request.in_place or (bool(request.paths) and not self._target.fresh),
             verifies=request.verify,
         )
-        self._tree = Tree(
-            self._target,
+        means = Means(
+            target=self._target,
             manner=manner,
             rights=rights,
             metadata=metadata,
@@ -268,6 +279,7 @@ class _Run:
             marker=self._marker,
             tally=self._tally,
         )
+        self._tree = Tree(means)
         self._stack.callback(self._tree.abandon)
         self._phase("plan")
 
@@ -308,22 +320,35 @@ class _Run:
         works = planner.batches(self._manifest.found(self._on_damage))
         with request.reader.fetcher(request.workers) as fetcher:
             begun: deque[tuple[Work, Batch]] = deque()
+            applied: deque[_Applied] = deque()
             while self._begin(begun, works, fetcher):
                 work, batch = begun.popleft()
-                try:
-                    self._tree.apply(work.units, batch)
-                finally:
-                    batch.release()
-                self._units += sum(unit.last for unit in work.units)
-                self._fetched = fetcher.stored_bytes
-                self._tell("restore", work.units[-1].entry.path)
+                applied.append(_Applied(work, batch, self._tree.apply(work.units, batch)))
+                if len(applied) > 1:
+                    self._settle(applied.popleft(), fetcher)
                 if request.cancelled():
                     raise TargetError(
                         "restore was cancelled",
                         hint="Run the same command again to continue.",
                     )
+            while applied:
+                self._settle(applied.popleft(), fetcher)
         self._tree.finish()
         self._phase("restore")
+
+    def _settle(self, done: "_Applied", fetcher: Fetcher) -> None:
+        """Wait until nobody needs the chunks of a batch any more, and give them back.
+
+        Raises:
+            NoSpaceError: The target is full.
+            TargetError: The target broke.
+        """
+        self._tree.settle(done.handed)
+        done.batch.release()
+        units = done.work.units
+        self._units += sum(unit.last for unit in units)
+        self._fetched = fetcher.stored_bytes
+        self._tell("restore", units[-1].entry.path)
 
     def _begin(
         self, begun: "deque[tuple[Work, Batch]]", works: Iterator[Work], fetcher: Fetcher

@@ -11,6 +11,7 @@ Source: docs/restore.md, "What a restore never does".
 
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import stat
@@ -105,12 +106,13 @@ class Names:
 
     def __init__(self) -> None:
         self.run = secrets.token_hex(4).encode()
-        self._count = secrets.randbits(31)
+        self._prefix = TEMPORARY + self.run
+        # One step of it cannot be interrupted by another thread.
+        self._count = itertools.count(secrets.randbits(31))
 
     def next(self) -> bytes:
         """Return a name for something unfinished."""
-        self._count = (self._count + 1) & 0xFFFFFFFF
-        return b"%b%b%08x" % (TEMPORARY, self.run, self._count)
+        return b"%b%08x" % (self._prefix, next(self._count) & 0xFFFFFFFF)
 
 
 class Target:

@@ -5,7 +5,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,11 +18,7 @@ from drkeeper.operations.restore.report import Severity, Tally
 from drkeeper.operations.restore.rights import MAX_ID, Rights
 from drkeeper.operations.restore.target import Directory
 
-_ALONE_BYTES = 16 * 1024 * 1024
-"""Files from here on are read back as soon as they are written; smaller ones, a group at a time."""
-
 _WHOLE_BYTES = 256 * 1024
-_GROUP = 64
 _WAITING = 64
 _SECOND_NS = 1_000_000_000
 _REPRESENTABLE = (-(2**31) * _SECOND_NS, 2**34 * _SECOND_NS)
@@ -39,16 +35,14 @@ Written = tuple[bytes, Entry, tuple[int, int]]
 
 
 class Verifier:
-    """Reads back in other threads, a group of files at a time. A context manager."""
+    """Compares what was restored with what should be; large files in a thread of its own."""
 
-    def __init__(self, rights: Rights, metadata: Metadata, tally: Tally, *, threads: int) -> None:
+    def __init__(self, rights: Rights, metadata: Metadata, tally: Tally) -> None:
         """Tell every difference to ``tally``."""
         self._rights = rights
         self._metadata = metadata
         self._tally = tally
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="drkeeper-verify")
-        self._group: list[Written] = []
-        self._directory: Directory | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="drkeeper-verify")
         self._waiting: deque[tuple[Future[None], Directory]] = deque()
         self._buffers = threading.local()
 
@@ -57,34 +51,37 @@ class Verifier:
         for future, directory in self._waiting:
             if future.cancel():
                 directory.release()  # else whoever checks does
-            else:
-                future.exception()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)
 
-    def file(self, directory: Directory, written: Written) -> None:
-        """Have a restored file read back, content and metadata."""
-        if directory is not self._directory or len(self._group) >= _GROUP:
-            self.flush()
-            self._directory = directory
-        self._group.append(written)
-        if written[1].size >= _ALONE_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Begin what is still to begin."""
-        if self._directory is not None and self._group:
-            group, self._group = self._group, []
-            directory = self._directory.retain()
-            self._waiting.append((self._pool.submit(self._check, directory, group), directory))
-        self._directory = None
+    def begin(self, directory: Directory, written: Written) -> Future[None]:
+        """Have a restored file read back while the restore goes on."""
+        future = self._pool.submit(self._check_held, directory.retain(), written)
+        self._waiting.append((future, directory))
         while len(self._waiting) > _WAITING:
             self._waiting.popleft()[0].result()
+        return future
 
     def wait(self) -> None:
         """Finish."""
-        self.flush()
         while self._waiting:
             self._waiting.popleft()[0].result()
+
+    def check(self, directory: int, written: Written) -> None:
+        """Read a restored file back now, content and metadata."""
+        name, entry, owner = written
+        try:
+            with _opened(directory, name) as fd:
+                found = os.fstat(fd)
+                if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+                    self._differs(entry, "is not the file that was written")
+                    return
+                if self._digest(fd, entry) != expected_digest(entry):
+                    self._differs(entry, "content not as in the snapshot")
+                self.metadata_of(found, entry, owner)
+                if entry.extra.xattrs:
+                    self.attributes(fd, entry)
+        except OSError as error:
+            self._differs(entry, f"cannot be read back: {error.strerror}")
 
     def metadata_of(self, found: os.stat_result, entry: Entry, owner: tuple[int, int]) -> None:
         """Compare what ``stat`` says with what should be."""
@@ -111,27 +108,11 @@ class Verifier:
         else:
             self._differs(entry, "time of change not as in the snapshot")
 
-    def _check(self, directory: Directory, group: Sequence[Written]) -> None:
+    def _check_held(self, directory: Directory, written: Written) -> None:
         try:
-            for name, entry, owner in group:
-                self._file(directory.fd, name, entry, owner)
+            self.check(directory.fd, written)
         finally:
             directory.release()
-
-    def _file(self, directory: int, name: bytes, entry: Entry, owner: tuple[int, int]) -> None:
-        try:
-            with _opened(directory, name) as fd:
-                found = os.fstat(fd)
-                if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
-                    self._differs(entry, "is not the file that was written")
-                    return
-                if self._digest(fd, entry) != expected_digest(entry):
-                    self._differs(entry, "content not as in the snapshot")
-                self.metadata_of(found, entry, owner)
-                if entry.extra.xattrs:
-                    self.attributes(fd, entry)
-        except OSError as error:
-            self._differs(entry, f"cannot be read back: {error.strerror}")
 
     def attributes(self, fd: int, entry: Entry) -> None:
         """Compare extended attributes; those that could not be set have been told."""

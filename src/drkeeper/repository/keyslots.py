@@ -6,13 +6,18 @@ entry of its session; it is compared before anything is decrypted (docs/format.m
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from drkeeper.crypto.age import Identity, decrypt, encrypt
 from drkeeper.crypto.digests import digest
-from drkeeper.errors import IntegrityError, KeyNotFoundError, ObjectNotFoundError
+from drkeeper.errors import (
+    DrkeeperError,
+    IntegrityError,
+    KeyNotFoundError,
+    ObjectNotFoundError,
+)
 from drkeeper.faults import point
 from drkeeper.repository.journal import Journal
 from drkeeper.repository.keyring import Keyring
@@ -119,8 +124,9 @@ class KeySlots:
         self._identities = tuple(identities)
         self._lock = threading.Lock()
         self._opened: dict[tuple[bytes, KeyClass], bytes] = {}
-        self._told: dict[bytes, set[SlotRow]] = {}
+        self._told: dict[bytes, dict[SlotRow, None]] = {}
         self._asked: set[int] = set()
+        self._silent: DrkeeperError | None = None
 
     def adopt(self, session: bytes, keys: SessionKeys) -> None:
         """Know the keys of a session that this process opened itself."""
@@ -145,55 +151,85 @@ class KeySlots:
         return known
 
     def slots(self, session: bytes) -> SlotRow:
-        """Return which key slots of a session are the genuine ones.
+        """Return which key slots of a session are the genuine ones, by the newest word on it.
 
         Raises:
             IntegrityError: No live snapshot needs such a session.
+            KeyNotFoundError: Perhaps one does, but no identity at hand opens its list.
             StorageError: The store refused or did not answer.
         """
-        return self._rows(session)[0]
+        return next(self._rows(session))
 
-    def _rows(self, session: bytes) -> Sequence[SlotRow]:
-        """Return what is said of the key slots of a session: one thing, unless somebody lies.
+    def _rows(self, session: bytes) -> Iterator[SlotRow]:
+        """Yield what is said of the key slots of a session: one thing, unless somebody lies.
+
+        The journal's word is the last. Else snapshots are asked, from the newest back, as long as the
+        caller wants to hear another word; one whose list cannot be read has none.
 
         Raises:
             IntegrityError: No live snapshot needs such a session.
+            KeyNotFoundError: Perhaps one does, but no identity at hand opens its list.
         """
-        known = self._journal.state.slots_of(session.hex())
+        state = self._journal.state
+        known = state.slots_of(session.hex())
         if known is not None:
             parts = [bytes.fromhex(getattr(known.slots, each.value)) for each in KeyClass]
-            return (SlotRow(session, known.keyring, *parts),)
-        for commit in reversed(self._journal.commits()):
+            yield SlotRow(session, known.keyring, *parts)
+            return
+        said: set[SlotRow] = set()
+        for n in (None, *sorted(state.commits, reverse=True)):
+            if n is not None:
+                self._ask(n)
             with self._lock:
-                if rows := self._told.get(session):
-                    return sorted(rows)
-                if commit.n in self._asked:
-                    continue
-            reading = _Reading(self._journal.state.repository, self._store, self)
-            root = decode_root(PartReader(reading).read_refs(commit.refs))
-            with self._lock:
-                self._asked.add(commit.n)
-                for row in root.sessions:
-                    self._told.setdefault(row.session, set()).add(row)
+                told = [row for row in self._told.get(session, ()) if row not in said]
+            said.update(told)
+            yield from told
+        if not said:
+            raise self._silent or IntegrityError(
+                f"session {session.hex()} is needed by no live snapshot",
+                hint="Read the journal again; the snapshot may have expired.",
+            )
+
+    def _ask(self, n: int) -> None:
+        """Take in what a snapshot says of the sessions that it needs, once."""
         with self._lock:
-            if rows := self._told.get(session):
-                return sorted(rows)
-        raise IntegrityError(
-            f"session {session.hex()} is needed by no live snapshot",
-            hint="Read the journal again; the snapshot may have expired.",
-        )
+            if n in self._asked:
+                return
+            # Before it is read, so that a list which needs itself to be read ends there.
+            self._asked.add(n)
+        reading = _Reading(self._journal.state.repository, self._store, self)
+        try:
+            place = self._journal.commit(n).refs
+            rows = decode_root(PartReader(reading).read_refs(place)).sessions
+        except (IntegrityError, KeyNotFoundError, ObjectNotFoundError) as error:
+            # Other hosts' lists are closed to a host; a damaged one must not close the rest.
+            self._silent = self._silent or error
+            return
+        except BaseException:
+            with self._lock:
+                self._asked.discard(n)
+            raise
+        with self._lock:
+            for row in rows:
+                self._told.setdefault(row.session, {})[row] = None
 
     def _open(self, session: bytes, key_class: KeyClass) -> bytes:
-        name = ""
+        """Open the slot that anybody's word fits. Source: docs/format.md 8."""
+        failure: IntegrityError | None = None
         for row in self._rows(session):
             name = keyslot_name(session, row.keyring, key_class)
-            sealed = self._read(name)
+            try:
+                sealed = self._read(name)
+            except IntegrityError as error:
+                failure = failure or error
+                continue
             if digest(sealed) == getattr(row, key_class.value):
                 return self._decrypted(name, sealed, key_class)
-        raise IntegrityError(
-            f"{name} is not the key slot that its session signed",
-            hint="Restore the object from a copy of the store.",
-        )
+            failure = failure or IntegrityError(
+                f"{name} is not the key slot that its session signed",
+                hint="Restore the object from a copy of the store.",
+            )
+        raise failure or AssertionError("rows end with an error when there are none")
 
     def _decrypted(self, name: str, sealed: bytes, key_class: KeyClass) -> bytes:
         try:

@@ -137,7 +137,7 @@ class PartReader:
     def __init__(self, repository: Sealed) -> None:
         """Read parts of ``repository``."""
         self._repository = repository
-        self._opened: OrderedDict[tuple[KeyClass, bytes], bytes] = OrderedDict()
+        self._opened: OrderedDict[tuple[KeyClass, bytes, bytes], bytes] = OrderedDict()
 
     def encoded(self, place: Place, key_class: KeyClass) -> memoryview:
         """Return the stored form of a part; authentic, but its digest is not yet compared.
@@ -203,7 +203,8 @@ class PartReader:
             raise IntegrityError(f"{name}: {error}", hint=error.hint) from None
 
     def _object(self, place: Place, key_class: KeyClass) -> bytes:
-        handle = (key_class, place.id)
+        # With the session: that an object was opened as one session's makes it no other's.
+        handle = (key_class, place.session, place.id)
         if (known := self._opened.get(handle)) is not None:
             self._opened.move_to_end(handle)
             return known

@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 
 from doubles.backups import Machine, new_machine
-from drkeeper.errors import ConfigurationError, InstantNotReachableError, TargetError
+from drkeeper.errors import (
+    ConfigurationError,
+    InstantNotReachableError,
+    IntegrityError,
+    KeyNotFoundError,
+    TargetError,
+)
 from drkeeper.operations.backup import back_up
 from drkeeper.operations.contents import Change, differences, entries, write_content
 from drkeeper.operations.snapshots import choose, snapshots
 from drkeeper.repository.commit import Commit
-from drkeeper.repository.repository import Repository, open_repository
+from drkeeper.repository.creation import new_host_key, with_host
+from drkeeper.repository.keyfile import KeyFile
+from drkeeper.repository.places import object_name
+from drkeeper.repository.repository import Repository, open_repository, update_keyring
 
 
 @pytest.fixture
@@ -159,3 +168,105 @@ def test_what_is_no_file_of_the_snapshot_is_refused(machine):
     for name, why in (("nothing", "has no"), ("d", "not a regular file")):
         with pytest.raises(TargetError, match=why):
             content(machine, commit, name)
+
+
+# -- repositories of several hosts, and damaged ones
+
+
+@pytest.fixture
+def joined(machine: Machine) -> KeyFile:
+    """Let a second host back up the same tree under the same policy name."""
+    second = new_host_key(machine.keys.id)
+    admin = machine.keys.admin.signing_key
+    update_keyring(machine.repository(), admin, lambda ring: with_host(ring, second))
+    return second
+
+
+def taken_by(machine: Machine, host: KeyFile, **changes: object) -> Commit:
+    machine.clock.advance(timedelta(hours=1))
+    repository = open_repository(
+        machine.store,
+        clock=machine.clock,
+        identities=host.identities,
+        admins=machine.keys.admins,
+    )
+    facts = {"host": host, "host_name": "desk", "repository": repository} | changes
+    return back_up(machine.request(**facts)).commit
+
+
+def test_a_host_sees_its_own_snapshots_beside_those_of_others(machine, joined):
+    """What a host cannot open, other hosts' metadata, is no obstacle to finding its own."""
+    machine.write("a", b"1")
+    mine = taken(machine)
+    taken_by(machine, joined)
+    repository = machine.repository()
+    assert choose(repository, "shop", machine.clock.now()) == mine
+    assert [each.commit for each in snapshots(repository)] == [mine]
+    assert [each.commit for each in snapshots(repository, "shop")] == [mine]
+    with pytest.raises(ConfigurationError, match="there: shop"):
+        choose(repository, "another", machine.clock.now())
+
+
+def test_nothing_that_opens_is_an_error_not_an_empty_list(machine):
+    """Who holds no key that opens anything is told so."""
+    machine.write("a", b"1")
+    taken(machine)
+    repository = open_repository(machine.store, clock=machine.clock, admins=machine.keys.admins)
+    for look in (lambda: snapshots(repository), lambda: snapshots(repository, "shop")):
+        with pytest.raises(KeyNotFoundError):
+            look()
+
+
+def test_one_hosts_data_is_never_restored_for_anothers(machine, joined):
+    """When two hosts have a policy of one name, the host must be known; a number is enough."""
+    machine.write("a", b"1")
+    mine = taken(machine)
+    other = taken_by(machine, joined)
+    repository = keeper(machine)
+    now = machine.clock.now()
+    assert choose(repository, "shop", now, host="till") == mine
+    assert choose(repository, "shop", now, host="desk") == other
+    assert choose(repository, "shop", str(other.n)) == other
+    for unknown in (None, "attic"):
+        with pytest.raises(ConfigurationError, match="of 2 hosts here: desk, till"):
+            choose(repository, "shop", now, host=unknown)
+
+
+def test_a_host_that_takes_anothers_name_is_not_taken_for_it(machine, joined):
+    """Names are what hosts say of themselves; when two say the same, a person decides."""
+    machine.write("a", b"1")
+    taken(machine)
+    taken_by(machine, joined, host_name="till")
+    with pytest.raises(ConfigurationError, match="of 2 hosts"):
+        choose(keeper(machine), "shop", machine.clock.now(), host="till")
+
+
+def lose(machine: Machine, commit: Commit) -> None:
+    machine.store.delete(object_name("meta", commit.root.id))
+
+
+def test_damage_to_the_newest_snapshot_does_not_hide_the_others(machine):
+    """Older snapshots of a policy are found, listed and chosen when the newest cannot be read."""
+    machine.write("a", b"1")
+    first = taken(machine)
+    machine.write("b", b"2")
+    second = taken(machine)
+    lose(machine, second)
+    repository = machine.repository()
+    told = []
+    listed = snapshots(repository, "shop", lambda commit, _error: told.append(commit))
+    assert [each.commit for each in listed] == [first]
+    assert told == [second]
+    assert choose(repository, "shop", first.consistent_at) == first
+    # It is still the one that is meant; whoever reads it is told what is wrong with it.
+    assert choose(repository, "shop", second.consistent_at) == second
+    with pytest.raises(IntegrityError):
+        snapshots(repository, "shop")
+
+
+def test_damage_that_may_hide_a_policy_is_told(machine):
+    """A policy is not said to have no snapshot when what cannot be read may be one."""
+    machine.write("a", b"1")
+    lose(machine, taken(machine))
+    with pytest.raises(IntegrityError):
+        choose(machine.repository(), "shop", machine.clock.now())

@@ -73,7 +73,8 @@ def find_snapshot(called: Invocation, repository: Repository, wanted: Wanted) ->
         asked = _asked(
             "latest" if wanted.instant is None else wanted.instant, zone, called.clock.now()
         )
-        commit = choose(repository, wanted.policy, asked.instant)
+        host = called.configuration.host
+        commit = choose(repository, wanted.policy, asked.instant, host=host)
     _echo(called, commit, asked, zone)
     return commit
 

@@ -9,9 +9,11 @@ from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import safe, table
-from drkeeper.model.instants import local_text
+from drkeeper.errors import IntegrityError
+from drkeeper.model.instants import local_text, rfc3339
 from drkeeper.model.quantities import format_size
 from drkeeper.operations.snapshots import Snapshot, snapshots
+from drkeeper.repository.commit import Commit
 
 
 @make_command()
@@ -27,7 +29,11 @@ def command(policy: str | None, *, reach: Reach, tags: tuple[str, ...]) -> None:
     called = this_invocation()
     repository = open_repository(called, reach, policy)
     rows = []
-    for snapshot in snapshots(repository, policy):
+
+    def warn(commit: Commit, error: IntegrityError) -> None:
+        called.output.warning(f"snapshot {commit.n} of {rfc3339(commit.consistent_at)}: {error}")
+
+    for snapshot in snapshots(repository, policy, warn):
         if not _is_marked(snapshot, tags):
             continue
         called.output.item(_fields(snapshot))

@@ -18,13 +18,12 @@ from drkeeper.ledger.engine import PATIENCE, open_engine, reading, writing
 from drkeeper.ledger.events import Event, Kind, text_from_instant
 from drkeeper.ledger.process import is_alive
 from drkeeper.ledger.rows import (
+    body_of,
     checked,
     failure_body,
-    point_body,
     point_from_row,
     process_from_row,
     run_from_row,
-    verification_body,
     verification_from_row,
 )
 from drkeeper.ledger.tables import PROJECTIONS, SCHEMA_VERSION, recovery_point, run, verification
@@ -285,9 +284,8 @@ class Ledger:  # noqa: PLR0904 - twelve, and what a context manager needs
 
 def _made(value: RecoveryPoint | Verification) -> tuple[Kind, Mapping[str, object]]:
     """Spell what an operation made as an event."""
-    if isinstance(value, RecoveryPoint):
-        return Kind.POINT_RECORDED, point_body(value)
-    return Kind.VERIFICATION_RECORDED, verification_body(value)
+    kind = Kind.POINT_RECORDED if isinstance(value, RecoveryPoint) else Kind.VERIFICATION_RECORDED
+    return kind, body_of(value)
 
 
 def _interrupted(run_id: RunId, at: datetime) -> tuple[Kind, Mapping[str, object]]:

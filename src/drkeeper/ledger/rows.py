@@ -5,11 +5,12 @@ A row that was damaged in the file is an error of the ledger, never a wrong valu
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TypeVar
 
 from drkeeper.errors import LedgerError
-from drkeeper.ledger.events import instant_from_text
+from drkeeper.ledger.events import instant_from_text, plain
 from drkeeper.model.run import (
     CheckKind,
     Consistency,
@@ -25,6 +26,11 @@ from drkeeper.model.run import (
 )
 
 Row = Mapping[str, object]
+
+MOST_WORDS = 8192
+"""Longest text of a failure, in characters. Source: ours; far above any that is meant to be read."""
+
+CUT = "… (cut)"
 
 _T = TypeVar("_T")
 
@@ -117,55 +123,26 @@ def verification_from_row(row: Row) -> Verification:
     )
 
 
-def point_body(point: RecoveryPoint) -> dict[str, object]:
-    """Spell a recovery point for an event."""
-    return {
-        "policy": point.policy,
-        "repository": point.repository,
-        "lineage": point.lineage,
-        "commit_number": point.commit_number,
-        "session": point.session,
-        "run": point.run,
-        "consistent_at": point.consistent_at,
-        "finished_at": point.finished_at,
-        "plain_bytes": point.plain_bytes,
-        "stored_bytes": point.stored_bytes,
-        "new_bytes": point.new_bytes,
-        "files": point.files,
-        "entries": point.entries,
-        "unreadable": point.unreadable,
-        "changed": point.changed,
-        "complete": point.complete,
-        "consistency": point.consistency,
-        "proof": point.proof,
-    }
-
-
-def verification_body(verification: Verification) -> dict[str, object]:
-    """Spell a verification for an event."""
-    return {
-        "run": verification.run,
-        "policy": verification.policy,
-        "repository": verification.repository,
-        "kind": verification.kind,
-        "passed": verification.passed,
-        "checked_at": verification.checked_at,
-        "objects": verification.objects,
-        "read_bytes": verification.read_bytes,
-        "findings": verification.findings,
-        "detail": verification.detail,
-    }
+def body_of(made: RecoveryPoint | Verification) -> dict[str, object]:
+    """Spell what an operation made for an event: every field but the number of the event itself."""
+    return {each.name: getattr(made, each.name) for each in fields(made) if each.name != "event"}
 
 
 def failure_body(failure: RunFailure | None) -> dict[str, object] | None:
-    """Spell a failure for an event."""
+    """Spell a failure for an event.
+
+    Its words are cut when they are very long, as the name of a file may be: that a run ended must always
+    fit into an event.
+    """
     if failure is None:
         return None
+    # Secrets go first: half of one might not be known for one.
+    words = {name: plain(value) for name, value in asdict(failure).items()}
     return {
-        "kind": failure.kind,
-        "message": failure.message,
-        "exit_code": failure.exit_code,
-        "hint": failure.hint,
+        name: value[:MOST_WORDS] + CUT
+        if isinstance(value, str) and len(value) > MOST_WORDS
+        else value
+        for name, value in words.items()
     }
 
 

@@ -112,7 +112,11 @@ def _parse(data: bytes, store: ObjectStore) -> Hint:
             f"{store.location} holds a repository of format {value['format']}",
             hint="Install a newer drkeeper on this machine.",
         )
-    if said != _digest(value):
+    try:
+        sound = said == _digest(value)
+    except RecursionError as error:  # nested deeper than it can be put into order
+        raise malformed from error
+    if not sound:
         raise malformed
     if not isinstance(text, str) or len(text) != 2 * ID_BYTES or text.strip("0123456789abcdef"):
         raise malformed

@@ -1,11 +1,12 @@
-"""Local files that nobody else may read: keys and pins.
+"""Local files of drkeeper's own, keys and pins first of all.
 
-A file appears whole or not at all, with mode 0600 from its first byte.
+A file appears whole or not at all, with its mode from its first byte: 0600, unless it holds no secret.
 """
 
 import errno
 import os
 import secrets
+import shlex
 import stat
 from contextlib import suppress
 from typing import Final
@@ -19,14 +20,19 @@ _OTHERS: Final = 0o077
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def create_private(path: str, data: bytes) -> None:
+def create_private(path: str, data: bytes, *, mode: int = _MODE) -> None:
     """Write a new file, durable when this returns.
+
+    Args:
+        path: Where; its directory exists.
+        data: All of it.
+        mode: For a file without secrets, which others may read as well.
 
     Raises:
         ConfigurationError: There is such a file already, or it cannot be written.
         NoSpaceError: The file system is full.
     """
-    _write(path, data, replace=False)
+    _write(path, data, mode, replace=False)
 
 
 def replace_private(path: str, data: bytes) -> None:
@@ -38,15 +44,20 @@ def replace_private(path: str, data: bytes) -> None:
         ConfigurationError: It cannot be written.
         NoSpaceError: The file system is full.
     """
-    _write(path, data, replace=True)
+    _write(path, data, _MODE, replace=True)
 
 
-def read_private(path: str, *, most_bytes: int) -> bytes:
+def read_private(path: str, *, most_bytes: int, pipe: bool = False) -> bytes:
     """Read a file after making sure that it was nobody else's to read.
 
+    Args:
+        path: Which one.
+        most_bytes: Longest content.
+        pipe: Take a pipe as well, such as the shell's ``<( )`` gives: as private as its process.
+
     Raises:
-        ConfigurationError: It is absent, unreadable, too large, no regular file, or open to
-            others.
+        ConfigurationError: It is absent, unreadable, too large, no regular file, open to others, or
+            another user's.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -57,24 +68,35 @@ def read_private(path: str, *, most_bytes: int) -> bytes:
         ) from error
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"{path} is not a regular file", hint="Correct the path.")
-        if status.st_mode & _OTHERS:
-            raise ConfigurationError(
-                f"{path} is open to other users",
-                hint=f"Run chmod 600 {path} and consider its secrets known to them.",
-            )
-        if status.st_uid not in {0, os.geteuid()}:
-            raise ConfigurationError(
-                f"{path} belongs to another user", hint="Give the file to the user who runs this."
-            )
-        with os.fdopen(os.dup(descriptor), "rb") as file:
+        if not (pipe and stat.S_ISFIFO(status.st_mode)):
+            _refuse_shared(path, status)
+        # A pipe has a writer that may not be ready yet.
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(most_bytes + 1)
     finally:
         os.close(descriptor)
     if len(data) > most_bytes:
-        raise ConfigurationError(f"{path} is too large to be what it should be")
+        raise ConfigurationError(
+            f"{path} is larger than {most_bytes} bytes", hint="Name the file that was meant."
+        )
     return data
+
+
+def _refuse_shared(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError(f"{path} is not a regular file", hint="Correct the path.")
+    # systemd owns that folder and mounts it for one service only; its files may be 0440.
+    credential = os.path.abspath(path).startswith("/run/credentials/")
+    if status.st_mode & _OTHERS and not credential:
+        raise ConfigurationError(
+            f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"Run chmod 600 {shlex.quote(path)}, and replace the secret if it was seen.",
+        )
+    if status.st_uid not in {0, os.geteuid()}:
+        raise ConfigurationError(
+            f"{path} belongs to another user", hint="Give the file to the user who runs this."
+        )
 
 
 def make_private_directory(path: str) -> None:
@@ -82,17 +104,32 @@ def make_private_directory(path: str) -> None:
 
     Raises:
         ConfigurationError: It cannot be made.
+        NoSpaceError: The file system is full.
     """
+    # os.makedirs gives its mode to the last directory only.
+    missing = []
+    place = os.path.abspath(path)
+    while not os.path.isdir(place) and place != os.path.dirname(place):
+        missing.append(place)
+        place = os.path.dirname(place)
     try:
-        os.makedirs(path, mode=_DIRECTORY_MODE, exist_ok=True)
+        for directory in reversed(missing):
+            point("repository.private_file.directory")
+            with suppress(FileExistsError):  # another process was quicker, or it is no directory
+                os.mkdir(directory, _DIRECTORY_MODE)
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError as error:
+        if error.errno in _FULL:
+            raise NoSpaceError(
+                f"no space to make {path}", hint="Free space on this file system."
+            ) from error
         raise ConfigurationError(
             f"cannot make the directory {path}: {error.strerror}",
             hint="Choose a directory that this user may write.",
         ) from error
 
 
-def _write(path: str, data: bytes, *, replace: bool) -> None:
+def _write(path: str, data: bytes, mode: int, *, replace: bool) -> None:
     directory = os.path.dirname(path) or "."
     # One name for each file that is replaced, so that what a dead process left does not stay.
     stem = f".{os.path.basename(path)}" if replace else f".{secrets.token_hex(8)}"
@@ -102,7 +139,7 @@ def _write(path: str, data: bytes, *, replace: bool) -> None:
         if replace:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
-        _write_durably(temporary, data)
+        _write_durably(temporary, data, mode)
         point("repository.private_file.written")
         if replace:
             os.replace(temporary, path)
@@ -130,9 +167,9 @@ def _write(path: str, data: bytes, *, replace: bool) -> None:
             os.unlink(temporary)
 
 
-def _write_durably(path: str, data: bytes) -> None:
+def _write_durably(path: str, data: bytes, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(path, flags, _MODE), "wb") as file:
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -84,6 +84,18 @@ def test_a_run_is_remembered_from_begin_to_end(ledger):
     assert (ended.begun_event, ended.event) == (2, 3)
 
 
+def test_a_failure_of_very_many_words_is_still_recorded(ledger):
+    """However long a path in a message is, the run is known to have ended, and how."""
+    run_id = ledger.begin_run("shop", Operation.BACKUP)
+    message = "cannot read /" + "d/" * 1_000_000 + " as s3://me:hunter2@store"
+    ledger.end_run(run_id, RunState.FAILED, failure=RunFailure("SourceError", message, 18))
+    (run,) = ledger.runs()
+    assert run.state is RunState.FAILED
+    assert run.failure.message.startswith("cannot read /d/d/")
+    assert run.failure.message.endswith("… (cut)")
+    assert len(run.failure.message) < 10_000
+
+
 def test_a_failure_is_remembered_as_the_operator_saw_it(ledger):
     """Class, message, exit code and hint of an error come back as they were."""
     failure = RunFailure("SourceError", "source is missing: /srv", 18, "Mount it.")

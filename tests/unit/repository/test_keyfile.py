@@ -22,7 +22,7 @@ from drkeeper.repository.keyfile import (
     write_key_file,
 )
 from drkeeper.repository.keyring import Role
-from drkeeper.repository.private_file import create_private
+from drkeeper.repository.private_file import create_private, make_private_directory
 
 ROLES = ["admin", "host", "janitor", "verifier", "recovery"]
 
@@ -59,7 +59,7 @@ def test_a_key_file_open_to_others_is_refused(mode, tmp_path):
     path = str(tmp_path / "a.key")
     write_key_file(path, new_repository().keys.host)
     os.chmod(path, mode)
-    with pytest.raises(ConfigurationError, match="open to other users") as caught:
+    with pytest.raises(ConfigurationError, match="can be read by others") as caught:
         read_key_file(path)
     assert "chmod 600" in caught.value.hint
 
@@ -183,3 +183,17 @@ def test_stock_age_reads_the_file(tmp_path):
     if done.returncode != 0 and too_old:
         pytest.skip("this age is too old for post-quantum identities: it needs 1.3")
     assert done.stdout == b"hello", done.stderr
+
+
+def test_every_directory_that_is_made_is_private(tmp_path):
+    """Not only the last one: who may write above it could put another in its place."""
+    before = os.umask(0)
+    try:
+        make_private_directory(str(tmp_path / "a" / "b" / "c"))
+    finally:
+        os.umask(before)
+    for name in ("a", "a/b", "a/b/c"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="cannot make the directory"):
+        make_private_directory(str(tmp_path / "file"))

@@ -119,9 +119,11 @@ def test_an_absent_repository_is_told_from_a_replaced_one():
         b'{"format":2,"repository":"' + b"0" * 32 + b'"}',
         b'{"format":true,"repository":"' + b"0" * 32 + b'"}',
         b'{"format":1,"repository":"' + b"0" * 32 + b'","capabilities":[]}',
+        b'{"format":1,"repository":"%b","capabilities":{"a":%b},"digest":""}'
+        % (b"0" * 32, b"[" * 600 + b"]" * 600),
         b"x" * (1024 * 1024 + 1),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_malformed_hint_is_an_integrity_violation(hint):
     """Nothing unexpected in the unauthenticated hint gets further than a typed error."""

@@ -2,13 +2,13 @@
 
 import os
 import shlex
-import stat
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from drkeeper.app.config.environment import child_environment, take_secret_variable
 from drkeeper.errors import ConfigurationError
+from drkeeper.repository.private_file import read_private
 
 LARGEST_SECRET = 1024 * 1024
 """Bytes of the largest key or passphrase file that is read."""
@@ -18,52 +18,12 @@ _CREDENTIAL_PREFIX = "drkeeper."
 
 
 def read_private_file(path: Path) -> bytes:
-    """Return the content of a file that holds a secret.
+    """Return the content of a file, or a pipe, that holds a secret.
 
     Raises:
-        ConfigurationError: It is missing, too large, no regular file, or others may read it.
+        ConfigurationError: It is missing, too large, no regular file, or not this user's alone.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}",
-            hint="Name an existing file that this user may read.",
-        ) from error
-    try:
-        _require_private(descriptor, path)
-        # A pipe has a writer that may not be ready yet.
-        os.set_blocking(descriptor, True)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return _bounded(file.read(LARGEST_SECRET + 1), path)
-    finally:
-        os.close(descriptor)
-
-
-def _require_private(descriptor: int, path: Path) -> None:
-    status = os.fstat(descriptor)
-    if stat.S_ISFIFO(status.st_mode):
-        return  # from the shell's <( ): as private as its process
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{path} is not a file", hint="Name a regular file.")
-    if status.st_mode & 0o077 and not _is_systemd_credential(path):
-        raise ConfigurationError(
-            f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
-            hint=f"Run chmod 600 {shlex.quote(str(path))}, and replace the secret if it was seen.",
-        )
-
-
-def _bounded(content: bytes, path: Path) -> bytes:
-    if len(content) > LARGEST_SECRET:
-        raise ConfigurationError(
-            f"{path} is larger than {LARGEST_SECRET} bytes", hint="Name a key or passphrase file."
-        )
-    return content
-
-
-def _is_systemd_credential(path: Path) -> bool:
-    # systemd owns that folder and mounts it for one service only; its files may be 0440.
-    return path.is_relative_to("/run/credentials")
+    return read_private(str(path), most_bytes=LARGEST_SECRET, pipe=True)
 
 
 def find_secret(name: str, environment: Mapping[str, str]) -> str | None:

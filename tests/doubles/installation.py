@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +91,15 @@ class Installation:
         (self.source / "link").symlink_to("one.txt")
         self.done("init", self.store, "--kit-file", self.kit, "--protect", self.source, *options)
         return self
+
+    @contextmanager
+    def uploading_at(self, rate: str) -> Iterator[None]:
+        """Keep to a bandwidth, so that a run takes a known time at least."""
+        path = self.etc / "drkeeper.yaml"
+        before = path.read_text()
+        path.write_text(f"{before}\n    limits: {{upload: {rate}}}\n")
+        yield
+        path.write_text(before)
 
     def policy(self, name: str, text: str) -> Path:
         """Write a policy file."""

@@ -116,16 +116,15 @@ def test_text_is_an_object_where_json_is_asked_for(installed):
 
 def test_a_second_interrupt_ends_at_once(installed):
     """Nobody has to wait for the cleaning up after the first one, and there is no traceback."""
-    (installed.source / "many").mkdir()
-    for number in range(3000):
-        (installed.source / "many" / f"{number}").write_text(f"{number}\n")
     for pause in (0.3, 0.6, 0.9):
-        process = installed.start("backup", "files")
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=pause)
-        for _ in range(5):
-            process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        (installed.source / "large").write_bytes(os.urandom(300_000))
+        # 300,000 bytes are worth 4.5 seconds, for which the manifest has to wait.
+        with installed.uploading_at("64 KiB/s"), installed.start("backup", "files") as process:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=pause)
+            for _ in range(5):
+                process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
         assert process.returncode in {130, -signal.SIGINT}
         assert "Traceback" not in said
     installed.done("backup", "files")

@@ -17,6 +17,8 @@ from drkeeper.faults import point
 _MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _OTHERS: Final = 0o077
+_UNIQUE_BYTES: Final = 4
+_SUFFIX: Final = ".tmp"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -45,6 +47,15 @@ def replace_private(path: str, data: bytes) -> None:
         NoSpaceError: The file system is full.
     """
     _write(path, data, _MODE, replace=True)
+
+
+def remove_leftovers(path: str) -> None:
+    """Remove what processes left that died while they wrote this file; none may be writing it now."""
+    directory, name = os.path.split(path)
+    with suppress(OSError):
+        for found in os.listdir(directory or "."):
+            if found.startswith(f".{name}.") and found.endswith(_SUFFIX):
+                os.unlink(os.path.join(directory, found))
 
 
 def read_private(path: str, *, most_bytes: int, pipe: bool = False) -> bytes:
@@ -132,8 +143,8 @@ def make_private_directory(path: str) -> None:
 def _write(path: str, data: bytes, mode: int, *, replace: bool) -> None:
     directory = os.path.dirname(path) or "."
     # One name for each file that is replaced, so that what a dead process left does not stay.
-    stem = f".{os.path.basename(path)}" if replace else f".{secrets.token_hex(8)}"
-    temporary = os.path.join(directory, f"{stem}.tmp")
+    unique = "" if replace else f".{secrets.token_hex(_UNIQUE_BYTES)}"
+    temporary = os.path.join(directory, f".{os.path.basename(path)}{unique}{_SUFFIX}")
     try:
         point("repository.private_file.write")
         if replace:

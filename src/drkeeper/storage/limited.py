@@ -33,7 +33,7 @@ class Rate:
             self._clock.sleep(wait_s)
 
     def owe(self, count: int) -> None:
-        """Go into debt for bytes whose number was known only after the transfer."""
+        """Go into debt for ``count`` bytes without waiting."""
         self._book(count)
 
     def _book(self, count: int) -> float:
@@ -65,8 +65,12 @@ class LimitedStore:
         self._store.put(key, data)
 
     def create(self, key: str, data: bytes | bytearray | memoryview) -> None:
-        """Store ``data`` under a free name when its turn comes."""
-        self._up.take(memoryview(data).nbytes)
+        """Store ``data`` under a free name, at once.
+
+        What is created is small and decides (an entry of the journal): a session that is being
+        aborted, or a commit, must not wait behind packs.
+        """
+        self._up.owe(memoryview(data).nbytes)
         self._store.create(key, data)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:

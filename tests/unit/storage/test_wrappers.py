@@ -144,8 +144,19 @@ def test_up_and_down_are_apart_and_other_requests_free() -> None:
         list(store.entries())
     store.delete("a")
     assert clock.slept == []
-    store.create("b", b"")
+    store.put("b", b"")
     assert sum(clock.slept) == pytest.approx(100)
+
+
+def test_what_decides_does_not_wait_for_packs() -> None:
+    """An entry of the journal is created at once, whatever was uploaded before, and is paid for."""
+    clock = FakeClock()
+    store = LimitedStore(MemoryStore(), up=Rate(1, clock), down=Rate(None, clock))
+    store.put("pack", b"x" * 100)
+    store.create("entry", b"y" * 10)
+    assert clock.slept == []
+    store.put("next", b"")
+    assert sum(clock.slept) == pytest.approx(110)
 
 
 @pytest.mark.parametrize("rate", [0, -1])

@@ -15,6 +15,7 @@ from typing import Final
 
 from drkeeper.app.config.files import write_new
 from drkeeper.faults import point
+from drkeeper.repository.private_file import remove_leftovers
 
 NAME: Final = "unfinished"
 """File among the keys; it holds no secret."""
@@ -60,7 +61,7 @@ def begin(note: Unfinished) -> None:
 
 def find(folder: Path) -> Unfinished | None:
     """Return the note of a birth that was cut off; ``None`` when there is none that can be read."""
-    _remove(folder.glob(f".{NAME}.*"))
+    remove_leftovers(str(folder / NAME))
     try:
         text = json.loads((folder / NAME).read_bytes())
         kit = text["kit"]
@@ -84,7 +85,7 @@ def forget(note: Unfinished) -> None:
 def end(note: Unfinished) -> None:
     """Take the note away, and what was being written when somebody was cut off."""
     for path in note.files:
-        _remove(path.parent.glob(f".{path.name}.????????"))
+        remove_leftovers(str(path))
     point("app.wiring.unfinished.end")
     _remove([note.folder / NAME])
 

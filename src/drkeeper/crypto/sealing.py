@@ -151,11 +151,72 @@ def _seal_with_salt(
     end = PREAMBLE_BYTES + layout.sealed_bytes
     if len(out) < end:
         raise ValueError("the buffer is shorter than the sealed object")
+    segment_key = _begin(key, header, out, salt)
+    segment_key.seal_segments(layout, plain, out[PREAMBLE_BYTES:end])
+    return end
+
+
+def _begin(key: bytes, header: Header, out: memoryview, salt: bytes) -> SegmentKey:
+    """Write the preamble of an object to ``out`` and return what its segments are sealed with."""
     encoded = header.encode()
     segment_key = SegmentKey.derive(key, salt, _CONTEXT + encoded)
     out[:PREAMBLE_BYTES] = encoded + salt + segment_key.commitment
-    segment_key.seal_segments(layout, plain, out[PREAMBLE_BYTES:end])
-    return end
+    return segment_key
+
+
+class Draft:
+    """A plaintext that is written where its sealed form will be; for one thread at a time.
+
+    Takes half the memory of :func:`seal_into`, which counts for objects of many megabytes.
+    """
+
+    __slots__ = ("_kind", "_memory", "_plain_bytes", "_sealed")
+
+    def __init__(self, kind: Kind, memory: memoryview) -> None:
+        """Write to ``memory``, which may be longer than the object, and may have held another."""
+        self._kind = kind
+        self._memory = memory
+        self._plain_bytes = 0
+        self._sealed = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add ``data`` behind what is there.
+
+        Raises:
+            ValueError: The memory is too short, or the object was sealed already.
+        """
+        view, step, at = memoryview(data), self._kind.segment_bytes, self._plain_bytes
+        end = at + len(view)
+        if self._sealed or sealed_bytes(self._kind, end) > len(self._memory):
+            raise ValueError("the buffer is sealed, or shorter than the sealed object")
+        taken = 0
+        while at < end:
+            index, inside = divmod(at, step)
+            count = min(step - inside, end - at)
+            place = PREAMBLE_BYTES + at + index * TAG_BYTES
+            self._memory[place : place + count] = view[taken : taken + count]
+            at += count
+            taken += count
+        self._plain_bytes = end
+
+    def seal(self, key: bytes, header: Header) -> memoryview:
+        """Seal what was written, once, and return the sealed object: the start of the memory.
+
+        Args:
+            key: As for :func:`seal_into`.
+            header: As for :func:`seal_into`; of the kind of this draft.
+
+        Raises:
+            ValueError: It was sealed already, the kind is another, or the key is not one.
+        """
+        if self._sealed or header.kind is not self._kind:
+            raise ValueError("the buffer is sealed, or holds an object of another kind")
+        self._sealed = True
+        layout = Layout(self._kind.segment_bytes, self._plain_bytes)
+        sealed = self._memory[: PREAMBLE_BYTES + layout.sealed_bytes]
+        segment_key = _begin(key, header, sealed, os.urandom(SALT_BYTES))
+        segment_key.seal_in_place(layout, sealed[PREAMBLE_BYTES:])
+        return sealed
 
 
 class Opener:

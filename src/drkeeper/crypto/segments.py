@@ -146,6 +146,21 @@ class SegmentKey:
                 self._nonce(index), segment, None, out[at : at + len(segment) + TAG_BYTES]
             )
 
+    def seal_in_place(self, layout: Layout, memory: memoryview) -> None:
+        """Seal a whole message whose segments lie where their sealed form will be.
+
+        Args:
+            layout: Of the message.
+            memory: Exactly ``layout.sealed_bytes`` bytes: each segment, and ``TAG_BYTES`` of room.
+        """
+        step = layout.segment_bytes + TAG_BYTES
+        for index in range(layout.segments):
+            at = index * step
+            end = at + layout.plain_length(index)
+            self._cipher.encrypt_into(
+                self._nonce(index), memory[at:end], None, memory[at : end + TAG_BYTES]
+            )
+
     def open_segment(self, index: int, sealed: memoryview, into: memoryview) -> None:
         """Open one segment into ``into``, which is ``TAG_BYTES`` shorter than ``sealed``.
 

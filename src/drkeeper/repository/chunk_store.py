@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from drkeeper.crypto.digests import digest, keyed
-from drkeeper.crypto.sealing import Header, Kind, seal_into, sealed_bytes
+from drkeeper.crypto.sealing import Draft, Header, Kind, seal, sealed_bytes
 from drkeeper.faults import point
 from drkeeper.repository.buffers import Buffer, BufferPool
 from drkeeper.repository.cache import ChunkAt
@@ -26,7 +26,9 @@ from drkeeper.repository.workers import Workers
 from drkeeper.storage.base import ObjectStore
 
 _ID_BYTES: Final = 16
-_PAGE: Final = 4096
+
+PACK_BUFFER_BYTES: Final = sealed_bytes(Kind.PACK, PACK_BYTES)
+"""Memory of a pack, in which it grows and is sealed."""
 
 
 class KnownChunks(Protocol):
@@ -92,13 +94,13 @@ class SealingContext:
     store: ObjectStore
     new: NewObjects
 
-    def put(
-        self, kind: Kind, object_id: bytes, *, key: bytes, plain: memoryview, out: memoryview
-    ) -> None:
-        """Seal ``plain`` into ``out`` and store it; durable on return."""
-        header = Header(kind, self.repository, self.session, object_id)
-        name = object_name(_OBJECT_KINDS[kind], object_id)
-        sealed = out[: seal_into(key, header, plain, out)]
+    def header(self, kind: Kind, object_id: bytes) -> Header:
+        """Return the header of an object of the session."""
+        return Header(kind, self.repository, self.session, object_id)
+
+    def put(self, header: Header, sealed: memoryview) -> None:
+        """Store a sealed object; durable on return."""
+        name = object_name(_OBJECT_KINDS[header.kind], header.name)
         point("repository.writer.put")
         self.store.put(name, sealed)
         point("repository.writer.stored")
@@ -112,22 +114,14 @@ _OBJECT_KINDS: Final = {
 }
 
 
-class Sealer:
-    """State of one uploading thread: the buffer it seals packs into."""
-
-    def __init__(self) -> None:
-        """Make the buffer."""
-        length = sealed_bytes(Kind.PACK, PACK_BYTES)
-        self.out = Buffer(-(-length // _PAGE) * _PAGE).view
-
-
 class _OpenPack:
-    __slots__ = ("buffer", "builder", "id")
+    __slots__ = ("buffer", "builder", "draft", "id")
 
     def __init__(self, buffer: Buffer) -> None:
         self.id = os.urandom(_ID_BYTES)
         self.buffer = buffer
-        self.builder = PackBuilder(buffer.view)
+        self.draft = Draft(Kind.PACK, buffer.view)
+        self.builder = PackBuilder(self.draft.write, PACK_BYTES)
 
 
 class ChunkStore:
@@ -139,7 +133,7 @@ class ChunkStore:
         known: KnownChunks,
         *,
         keys: tuple[bytes, bytes],
-        threads: tuple[Workers[Compressor], Workers[Sealer]],
+        threads: tuple[Workers[Compressor], Workers[None]],
         pools: tuple[BufferPool, BufferPool],
     ) -> None:
         """Store chunks that ``known`` does not have.
@@ -238,12 +232,11 @@ class ChunkStore:
             ref.pack = opened.id
 
     def _upload(self, opened: _OpenPack) -> None:
-        def work(sealer: Sealer) -> None:
+        def work(_: None) -> None:
             try:
-                plain = opened.builder.finished()
-                self._context.put(
-                    Kind.PACK, opened.id, key=self._data_key, plain=plain, out=sealer.out
-                )
+                opened.builder.finish()
+                header = self._context.header(Kind.PACK, opened.id)
+                self._context.put(header, opened.draft.seal(self._data_key, header))
             finally:
                 self._packs.release(opened.buffer)
 
@@ -251,16 +244,14 @@ class ChunkStore:
 
 
 def meta_emitter(
-    context: SealingContext, kind: Kind, key: bytes, uploads: Workers[Sealer]
+    context: SealingContext, kind: Kind, key: bytes, uploads: Workers[None]
 ) -> Callable[[bytes, bytearray], None]:
     """Return what stores the finished objects of a ``PartWriter`` in the background."""
 
     def emit(object_id: bytes, plain: bytearray) -> None:
-        def work(sealer: Sealer) -> None:
-            out = sealer.out
-            if sealed_bytes(kind, len(plain)) > len(out):
-                out = memoryview(bytearray(sealed_bytes(kind, len(plain))))
-            context.put(kind, object_id, key=key, plain=memoryview(plain), out=out)
+        def work(_: None) -> None:
+            header = context.header(kind, object_id)
+            context.put(header, memoryview(seal(key, header, plain)))
 
         uploads.hand(work)
 

@@ -10,7 +10,7 @@ from drkeeper.crypto.sealing import Kind
 from drkeeper.faults import point
 from drkeeper.repository import inventory, snapshot_root
 from drkeeper.repository.cache import Cache, CachedPart, ChunkAt
-from drkeeper.repository.chunk_store import Sealer, SealingContext, meta_emitter
+from drkeeper.repository.chunk_store import SealingContext, meta_emitter
 from drkeeper.repository.commit import Commit, CommitDraft, Counts
 from drkeeper.repository.compression import Compressor
 from drkeeper.repository.journal_body import format_instant
@@ -65,7 +65,7 @@ class Committer:
         cache: Cache,
         domain: Domain,
         *,
-        uploads: Workers[Sealer],
+        uploads: Workers[None],
         context: SealingContext,
         meta: PartWriter,
         earlier_refs: Sequence[RefsPart],

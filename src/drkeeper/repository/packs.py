@@ -1,10 +1,11 @@
 """Packs, as plaintext: chunks, then a directory, then zeros, then a trailer.
 
-Format: docs/format.md, 5. A builder fills a buffer that is used again for the next pack, so
-nothing is allocated per pack and what is sealed lies in one piece of memory.
+Format: docs/format.md, 5. A builder writes a pack from its beginning to its end, so that what takes
+it may lay it out as it likes.
 """
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -58,11 +59,17 @@ def padded(length: int, alignment: int) -> int:
 
 
 class PackBuilder:
-    """Collects chunks in a buffer until it is full. Not for use by two threads at once."""
+    """Joins chunks to a pack until it is full. Not for use by two threads at once."""
 
-    def __init__(self, buffer: memoryview) -> None:
-        """Fill ``buffer``, whose length is a multiple of ``PACK_ALIGNMENT``."""
-        self._buffer = buffer
+    def __init__(self, write: Callable[[bytes | memoryview], object], capacity: int) -> None:
+        """Give the plaintext to ``write``, piece by piece: at most ``capacity`` bytes in all.
+
+        Args:
+            write: Keeps a copy, behind what it was given before.
+            capacity: A multiple of ``PACK_ALIGNMENT``.
+        """
+        self._write = write
+        self._capacity = capacity
         self._rows: list[DirectoryRow] = []
         self._end = 0
 
@@ -79,31 +86,24 @@ class PackBuilder:
     def fits(self, stored: int) -> bool:
         """Whether a chunk of this stored length still fits, with all that must follow it."""
         rows = (len(self._rows) + 1) * _ROW_BYTES + _HEAD_BYTES + TRAILER_BYTES
-        return self._end + stored + rows <= len(self._buffer)
+        return self._end + stored + rows <= self._capacity
 
     def append(
         self, chunk_id: bytes, data: bytes | memoryview, *, plain: int, codec: int
     ) -> DirectoryRow:
-        """Copy a stored chunk, which must fit, behind the others and return its row."""
-        stored = len(data)
-        offset = self._end
-        self._buffer[offset : offset + stored] = data
-        self._end = offset + stored
-        row = DirectoryRow(chunk_id, offset, stored, plain, codec)
+        """Write a stored chunk, which must fit, behind the others and return its row."""
+        row = DirectoryRow(chunk_id, self._end, len(data), plain, codec)
+        self._write(data)
+        self._end += len(data)
         self._rows.append(row)
         return row
 
-    def finished(self) -> memoryview:
-        """Write directory, zeros and trailer; return the plaintext of the whole pack."""
+    def finish(self) -> None:
+        """Write directory, zeros and trailer."""
         directory = _encoder.encode(self._rows)
-        at = self._end
-        total = padded(at + len(directory) + TRAILER_BYTES, PACK_ALIGNMENT)
-        zeros = at + len(directory)
-        self._buffer[at:zeros] = directory
-        # The buffer still holds an earlier pack; the format wants zeros, and so does secrecy.
-        self._buffer[zeros : total - TRAILER_BYTES] = bytes(total - TRAILER_BYTES - zeros)
-        self._buffer[total - TRAILER_BYTES : total] = _TRAILER.pack(at, len(directory), _MAGIC)
-        return self._buffer[:total]
+        end = self._end + len(directory) + TRAILER_BYTES
+        zeros = bytes(padded(end, PACK_ALIGNMENT) - end)
+        self._write(directory + zeros + _TRAILER.pack(self._end, len(directory), _MAGIC))
 
 
 def directory_span(trailer: bytes | memoryview, total: int) -> tuple[int, int]:

@@ -15,7 +15,12 @@ from drkeeper.crypto.sealing import Kind
 from drkeeper.model.entry import Entry
 from drkeeper.repository.buffers import BufferPool, Failure
 from drkeeper.repository.cache import Cache
-from drkeeper.repository.chunk_store import ChunkStore, Sealer, SealingContext, meta_emitter
+from drkeeper.repository.chunk_store import (
+    PACK_BUFFER_BYTES,
+    ChunkStore,
+    SealingContext,
+    meta_emitter,
+)
 from drkeeper.repository.chunker import Chunker
 from drkeeper.repository.commit import Commit, Counts
 from drkeeper.repository.committing import Committer, Facts
@@ -37,12 +42,16 @@ _LEAST_CONTENT: Final = 4
 """One for joined files, one being filled, one that takes over its rest, one being worked on."""
 
 
+_REST_BYTES: Final = 64 * _MIB
+"""Of the memory, what buffers leave to everything else: the interpreter, compressors, entries."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
     """How much of the machine a writer takes.
 
     Attributes:
-        memory_bytes: For buffers, all together.
+        memory_bytes: What a backup should not exceed.
         workers: Threads that digest and compress; the processors there are by default.
         uploads: Objects on their way to the store at once.
         level: zstd level.
@@ -55,13 +64,12 @@ class WriterOptions:
 
     def shares(self) -> tuple[int, int, int]:
         """Return how many uploads, pack buffers and content buffers the memory allows."""
-        packs = PACK_BYTES // _MIB
-        content = _CONTENT_BYTES // _MIB
+        pack = PACK_BYTES // _MIB
         budget = self.memory_bytes // _MIB
-        # Half for packs: each upload has one that is read and one that is sealed into.
-        uploads = max(1, min(self.uploads, (budget // 2 - packs) // (2 * packs)))
-        left = budget // 2 - (uploads - 1) * packs // 2
-        return uploads, uploads + 1, max(_LEAST_CONTENT, min(2 * self.workers + 1, left // content))
+        # At most half of it for packs: one for each upload, and the one that is being filled.
+        uploads = max(1, min(self.uploads, budget // 2 // pack - 1))
+        left = (budget - (uploads + 1) * pack - _REST_BYTES // _MIB) // (_CONTENT_BYTES // _MIB)
+        return uploads, uploads + 1, max(_LEAST_CONTENT, min(2 * self.workers + 1, left))
 
 
 class SnapshotWriter:
@@ -99,7 +107,7 @@ class SnapshotWriter:
         )
         uploads, packs, content = options.shares()
         self._failure = failure = Failure()
-        self._uploads = Workers(failure, "drkeeper-put", uploads, Sealer)
+        self._uploads = Workers(failure, "drkeeper-put", uploads, lambda: None)
         self._workers = Workers(
             failure, "drkeeper-pack", options.workers, lambda: Compressor(options.level)
         )
@@ -109,7 +117,7 @@ class SnapshotWriter:
             cache,
             keys=(session.keys.data, domain.chunk_key),
             threads=(self._workers, self._uploads),
-            pools=(pool, BufferPool(failure, PACK_BYTES, packs)),
+            pools=(pool, BufferPool(failure, PACK_BUFFER_BYTES, packs)),
         )
         self._sink = Sink(self._chunks, Chunker(domain.chunker_seed), pool, previous.find)
         meta = PartWriter(

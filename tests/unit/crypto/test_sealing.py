@@ -10,6 +10,7 @@ from drkeeper.crypto.sealing import (
     HEADER_BYTES,
     PREAMBLE_BYTES,
     SEGMENT_LOG2,
+    Draft,
     Header,
     Kind,
     Opener,
@@ -121,6 +122,39 @@ def test_reused_buffers_hold_nothing_of_the_object_before():
     assert out[-100:] == into[-100:] == b"\xee" * 100
 
 
+@pytest.mark.parametrize("length", [0, 1, SMALL - 1, SMALL, SMALL + 1, 5 * SMALL, 5 * SMALL + 7])
+@pytest.mark.parametrize("step", [1_000, SMALL - 1, SMALL, 3 * SMALL + 5, 9 * SMALL])
+def test_an_object_sealed_where_it_was_written_is_like_any_other(length, step):
+    """However the plaintext is cut, it opens, and nothing behind the object is touched."""
+    header, plain = header_of(Kind.REFS), plain_of(length)
+    memory = bytearray(b"\xee" * 10 * STEP)
+    draft = Draft(Kind.REFS, memoryview(memory))
+    for at in range(0, length, step):
+        draft.write(plain[at : at + step])
+
+    sealed = draft.seal(KEY, header)
+
+    end = sealed_bytes(Kind.REFS, length)
+    assert len(sealed) == end
+    assert open_sealed(KEY, header, sealed) == plain
+    assert sealed == memory[:end]
+    assert set(memory[end:]) == {0xEE}
+
+
+def test_a_draft_is_sealed_once_and_as_what_it_is():
+    """Ciphertext is never sealed again as if it were plaintext, nor cut as another kind."""
+    draft = Draft(Kind.REFS, memoryview(bytearray(STEP)))
+    draft.write(b"all of it")
+    with pytest.raises(ValueError, match="another kind"):
+        draft.seal(KEY, header_of(Kind.PACK))
+    draft.seal(KEY, header_of(Kind.REFS))
+
+    with pytest.raises(ValueError, match="sealed"):
+        draft.write(b"more")
+    with pytest.raises(ValueError, match="sealed"):
+        draft.seal(KEY, header_of(Kind.REFS))
+
+
 def test_buffers_that_are_too_short_are_defects():
     """No buffer is overrun or silently cut; the message names no content."""
     header = header_of(Kind.REFS)
@@ -129,6 +163,8 @@ def test_buffers_that_are_too_short_are_defects():
 
     with pytest.raises(ValueError, match="buffer"):
         seal_into(KEY, header, memoryview(b"12345"), memoryview(bytearray(len(sealed) - 1)))
+    with pytest.raises(ValueError, match="buffer"):
+        Draft(Kind.REFS, memoryview(bytearray(len(sealed) - 1))).write(b"12345")
     with pytest.raises(ValueError, match="buffer"):
         open_sealed_into(KEY, header, sealed, memoryview(bytearray(4)))
     with pytest.raises(ValueError, match="buffer"):

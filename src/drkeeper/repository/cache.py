@@ -354,9 +354,10 @@ def _opened(path: str, owner: CacheOwner) -> sqlite3.Connection | None:
 
 def _new(path: str, owner: CacheOwner) -> sqlite3.Connection:
     connection = _connected(path)
-    connection.executescript(f"BEGIN;{_SCHEMA}")
-    connection.executemany("INSERT INTO facts VALUES (?, ?)", _facts(owner).items())
-    connection.execute("COMMIT")
+    with _closed_by_errors(connection):
+        connection.executescript(f"BEGIN;{_SCHEMA}")
+        connection.executemany("INSERT INTO facts VALUES (?, ?)", _facts(owner).items())
+        connection.execute("COMMIT")
     return connection
 
 
@@ -366,9 +367,20 @@ def _connected(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA trusted_schema = OFF")
+    with _closed_by_errors(connection):
+        connection.execute("PRAGMA synchronous = OFF")  # reads the file, which may be none
+        connection.execute("PRAGMA trusted_schema = OFF")
     return connection
+
+
+@contextmanager
+def _closed_by_errors(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection whose preparation fails: nobody gets to see it."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _facts(owner: CacheOwner) -> dict[str, str]:

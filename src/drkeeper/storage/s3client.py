@@ -3,11 +3,13 @@
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore import exceptions as boto
+from botocore.awsrequest import HeadersDict
 from botocore.config import Config
 
 from drkeeper.errors import ConfigurationError
@@ -23,6 +25,9 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"(?:[A-Za-z0-9._-]+/)*", re.ASCII)
 _MAX_PREFIX_CHARACTERS = 400
 """Prefix and key together stay below S3's 1,024 bytes."""
+
+_USED_HEADERS = frozenset({"content-length", "content-range"})
+"""Of an answer to GetObject; ``S3Store`` reads no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,7 @@ def _client(options: S3Options, session: boto3.session.Session | None) -> Any:  
     with translated(""):
         try:
             session = session or boto3.session.Session(profile_name=options.profile)
-            return session.client(
+            client = session.client(
                 "s3",
                 endpoint_url=options.endpoint,
                 region_name=region,
@@ -168,3 +173,16 @@ def _client(options: S3Options, session: boto3.session.Session | None) -> Any:  
                     hint="Check the region, and what AWS's files and variables say.",
                 ) from error
             raise
+    client.meta.events.register("before-parse.s3.GetObject", _without_unused_headers)
+    return client
+
+
+def _without_unused_headers(response_dict: dict[str, Any], **_: object) -> None:
+    """Keep from botocore's parser what an answer with a body says and nobody asks for.
+
+    A header that makes no sense would end in an exception, with the connection left open.
+    """
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
+        headers = response_dict["headers"].items()
+        used = {name: value for name, value in headers if name.lower() in _USED_HEADERS}
+        response_dict["headers"] = HeadersDict(used)

@@ -7,7 +7,6 @@ from drkeeper.crypto.digests import digest
 from drkeeper.repository.parts import MAX_META_BYTES, PartWriter
 from drkeeper.repository.places import Codec, Place
 from drkeeper.repository.refs import (
-    ROW_BYTES,
     Ref,
     RefKind,
     RefsPart,
@@ -21,7 +20,8 @@ from drkeeper.repository.refs import (
 Emit = Callable[[bytes, bytearray], None]
 
 _CLOSE_AT = MAX_META_BYTES // 2
-"""New parts and the root go into one object: a root cannot name the object it is in."""
+"""New parts go into one object, as long as they are fewer than a million rows. What names the others
+and the root go into the last one whatever its length is: rows cannot name the object they are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def write_needs(  # noqa: PLR0917 - the list and what it is made from, in the or
     """Append the list to ``writer`` and flush it.
 
     Args:
-        writer: Takes new parts and the root, all in one object.
+        writer: Takes new parts and the root.
         packs: (session, id) of each pack.
         metas: (session, id) of each meta object.
         earlier: Parts of the list of the snapshot before.
@@ -64,33 +64,37 @@ def write_needs(  # noqa: PLR0917 - the list and what it is made from, in the or
     stored = {part.place.digest: part for part in earlier}
     parts: list[RefsPart] = []
     holders: set[Ref] = set()
+    new: list[Place] = []
     for rows in split(sorted(ref.encode() for ref in refs)):
         data = encode_part(rows)
         name = digest(data)
         known = stored.get(name)
         if known is None:
-            parts.append(_appended(writer, rows, data, name))
+            place = _appended(writer, data, name)
+            new.append(place)
         else:
-            parts.append(RefsPart(rows[0], len(rows), known.place))
-            holders.add(Ref(RefKind.REFS, known.place.id, known.place.session))
+            place = known.place
+            holders.add(Ref(RefKind.REFS, place.id, place.session))
+        parts.append(RefsPart(rows[0], len(rows), place))
+    holders.update(Ref(RefKind.REFS, at.id, at.session) for at in new if at.id != new[-1].id)
     for rows in split(sorted(ref.encode() for ref in holders)):
         data = encode_part(rows)
-        parts.append(_appended(writer, rows, data, digest(data)))
+        place = _appended(writer, data, digest(data), together=True)
+        parts.append(RefsPart(rows[0], len(rows), place))
     elder = {ref.session for ref in (*refs, *holders)} - {writer.session}
     root_data = encode_root(RefsRoot(tuple(sorted(map(slots, elder))), tuple(parts)))
-    root = writer.append(
-        root_data, plain=len(root_data), codec=Codec.RAW, part_digest=digest(root_data)
-    )
+    root = _appended(writer, root_data, digest(root_data), together=True)
     writer.flush()
     return Needs((*refs, *holders), root, root_data)
 
 
 def needs_writer(session: bytes, emit: Emit) -> PartWriter:
-    """Return a writer that keeps a whole list in one object."""
+    """Return a writer that keeps a whole list in one object, unless it is huge."""
     return PartWriter(session, emit, close_at=_CLOSE_AT)
 
 
-def _appended(writer: PartWriter, rows: list[bytes], data: bytes, name: bytes) -> RefsPart:
+def _appended(writer: PartWriter, data: bytes, name: bytes, *, together: bool = False) -> Place:
     # Ids are random: nothing to compress.
-    place = writer.append(data, plain=len(rows) * ROW_BYTES, codec=Codec.RAW, part_digest=name)
-    return RefsPart(rows[0], len(rows), place)
+    return writer.append(
+        data, plain=len(data), codec=Codec.RAW, part_digest=name, together=together
+    )

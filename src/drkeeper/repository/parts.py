@@ -90,10 +90,20 @@ class PartWriter:
         return self._session
 
     def append(
-        self, encoded: bytes | memoryview, *, plain: int, codec: Codec, part_digest: bytes
+        self,
+        encoded: bytes | memoryview,
+        *,
+        plain: int,
+        codec: Codec,
+        part_digest: bytes,
+        together: bool = False,
     ) -> Place:
-        """Add an encoded part and return where it will be."""
-        if self._plain and len(self._plain) + len(encoded) > self._close_at:
+        """Add an encoded part and return where it will be.
+
+        ``together``: in the object of the part before, however long that is by now.
+        """
+        full = len(self._plain) + len(encoded) > self._close_at
+        if self._plain and full and not together:
             self.flush()
         if not self._plain:
             self._id = os.urandom(16)

@@ -9,6 +9,7 @@ from drkeeper.errors import IntegrityError
 from drkeeper.repository import inventory
 from drkeeper.repository.inventory import NewObjects, StoredObject
 from drkeeper.repository.needs import needs_writer, write_needs
+from drkeeper.repository.parts import PartWriter
 from drkeeper.repository.places import Place
 from drkeeper.repository.refs import (
     MAX_PART_ROWS,
@@ -97,6 +98,31 @@ def test_a_root_lies_with_its_new_parts():
     objects = Objects()
     needs = objects.write(some(150_000), some(1))
     assert list(objects.plain) == [needs.root.id]
+
+
+@pytest.mark.parametrize("count", [1, 4000, 20_000])
+def test_every_object_of_a_huge_list_is_named(count):
+    """When new parts take several objects, the list names all but the one that holds its root, also
+    when the next list takes up some of them; so does the set that collecting goes by.
+    """
+    objects = Objects()
+
+    def write(packs, earlier):
+        writer = PartWriter(SESSION, objects.emit, close_at=50_000)
+        return write_needs(writer, packs, some(1), earlier, slots_of)
+
+    packs = some(count)
+    needs = write(packs, ())
+    before = set(objects.plain)
+    again = write(packs | some(10), decode_root(needs.root_data).parts)
+    assert (len(before) > 1) == (count > 1)
+    for written, stored in ((needs, before), (again, set(objects.plain) - before)):
+        parts = decode_root(objects.read(written.root)).parts
+        found = read_refs(parts, objects.read)
+        named = {ref.id for ref in found if ref.kind == RefKind.REFS}
+        assert stored - named == {written.root.id}
+        assert {part.place.id for part in parts} | named == named | {written.root.id}
+        assert written.references() == {ref.reference for ref in found}
 
 
 def test_malformed_lists_are_refused():

@@ -86,6 +86,8 @@ class Structure:
         parts = PartReader(self.repository)
         for part, mask in self._refs.items():
             self._refs_part(parts, part, mask)
+        for part, mask in self._refs.items():
+            self._listed(object_name(ObjectKind.REFS, part.place.id), part.place.session, mask)
         for place, bit in self._roots:
             self._listed(object_name(ObjectKind.META, place.id), place.session, bit)
         for (at, secret), use in self._pieces.items():
@@ -130,7 +132,6 @@ class Structure:
     def _list(self, refs: RefsRoot, commit: Commit, bit: int) -> None:
         for part in refs.parts:
             self._refs[part] = self._refs.get(part, 0) | bit
-            self._add(ObjectKind.REFS, part.place, bit)
         witness = self.repository.journal.witness
         for row in refs.sessions:
             self._tables[row.session] = self._tables.get(row.session, 0) | bit
@@ -215,13 +216,13 @@ class Structure:
             )
 
     def _listed(self, name: str, session: bytes, mask: int) -> None:
-        """Take in that a manifest needs an object, which the lists must have named."""
+        """Take in that a snapshot needs an object, which its list must have named."""
         unnamed = mask & ~self.needs.mask(name) & ~self._broken
         if unnamed:
             self.notes.error(
                 "refs",
                 name,
-                "is needed by a manifest and left out of the list of what the snapshot needs",
+                "is needed and left out of the list of what the snapshot needs",
                 snapshots=self.needs.snapshots(unnamed),
             )
         self._needed(name, session, mask)

@@ -22,9 +22,11 @@ from drkeeper.operations.check import (
 from drkeeper.repository.commit import CommitDraft
 from drkeeper.repository.inventory import StoredObject, encode
 from drkeeper.repository.journal_entry import entry_name
-from drkeeper.repository.needs import needs_writer, write_needs
-from drkeeper.repository.places import ObjectKind, inventory_name, object_name
+from drkeeper.repository.needs import needs_writer
+from drkeeper.repository.parts import PartReader
+from drkeeper.repository.places import Codec, ObjectKind, inventory_name, object_name
 from drkeeper.repository.reader import SnapshotReader
+from drkeeper.repository.refs import RefsRoot, decode_root, encode_root
 from drkeeper.repository.session import open_session
 from drkeeper.storage.base import ObjectInfo
 
@@ -249,8 +251,20 @@ def test_a_list_that_leaves_something_out_is_an_error(made, store):
     assert run(made, store, CheckRequest()).damaged_snapshots == (commit.n,)
 
 
-def snapshot_without_refs(made, store):
-    """Commit an existing manifest once more, with a list of nothing."""
+def test_a_list_that_leaves_out_a_part_of_itself_is_an_error(made, store):
+    """Where an earlier list is reused, the object that holds it is needed as well."""
+    old = made.open(store).live_commits()[0]
+    repository = made.open(store)
+    listed = decode_root(PartReader(repository).read_refs(old.refs))
+    sessions = {*listed.sessions, repository.keys.slots(old.session)}
+    commit = snapshot_without_refs(made, store, RefsRoot(tuple(sorted(sessions)), listed.parts))
+    report = run(made, store, CheckRequest())
+    assert codes(report) == [("refs", object_name(ObjectKind.REFS, old.refs.id))]
+    assert report.damaged_snapshots == (commit.n,)
+
+
+def snapshot_without_refs(made, store, listed=RefsRoot((), ())):
+    """Commit an existing manifest once more, with a list of nothing, or with this one."""
     host = made.keys.host
     repository = made.open(store)
     old = repository.live_commits()[0]
@@ -262,7 +276,10 @@ def snapshot_without_refs(made, store):
             sealed = seal(session.keys.refs, header, plain)
             store.put(object_name(ObjectKind.REFS, object_id), sealed)
 
-        needs = write_needs(needs_writer(session.id, emit), [], [], [], repository.keys.slots)
+        data = encode_root(listed)
+        writer = needs_writer(session.id, emit)
+        root = writer.append(data, plain=len(data), codec=Codec.RAW, part_digest=digest(data))
+        writer.flush()
         inventory = encode(stored)
         store.put(inventory_name(session.id, 1), inventory)
         draft = CommitDraft(
@@ -272,7 +289,7 @@ def snapshot_without_refs(made, store):
             complete=True,
             consistency="none",
             root=old.root,
-            refs=needs.root,
+            refs=root,
             inventory_k=1,
             inventory_digest=digest(inventory),
             counts=old.counts,

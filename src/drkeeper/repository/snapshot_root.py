@@ -4,6 +4,7 @@ Format: docs/format.md, 6.2.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import msgspec
 
@@ -16,6 +17,9 @@ ROOT_FORMAT = 1
 
 MAX_FINDINGS = 10_000
 """Most findings a root carries. Source: docs/format.md, 6.2."""
+
+MAX_FINDINGS_BYTES = 16 * 1024 * 1024
+"""Most bytes of their paths and messages: the pieces of the manifest need room in the same part."""
 
 _DOMAIN_BYTES = 32
 
@@ -112,15 +116,11 @@ _decoder = msgspec.msgpack.Decoder(_Wire)
 
 
 def encode(root: SnapshotRoot) -> bytes:
-    """Return the bytes of a root; findings beyond the limit are counted, not kept."""
-    findings = root.findings
-    if len(findings) > MAX_FINDINGS:
-        left_out = len(findings) - MAX_FINDINGS
+    """Return the bytes of a root; findings beyond the limits are counted, not kept."""
+    findings = _bounded(root.findings)
+    if len(findings) < len(root.findings):
+        left_out = len(root.findings) - len(findings)
         root = replace(root, stats={**root.stats, "findings_left_out": left_out})
-        # Warnings say that the snapshot is the worse for it: they go first.
-        findings = tuple(
-            sorted(findings, key=lambda finding: finding.level != "warning")[:MAX_FINDINGS]
-        )
     return _encoder.encode(
         {
             "format": ROOT_FORMAT,
@@ -142,6 +142,19 @@ def encode(root: SnapshotRoot) -> bytes:
             "findings": [(f.level, f.code, f.path, f.message) for f in findings],
         }
     )
+
+
+def _bounded(findings: tuple[RootFinding, ...]) -> tuple[RootFinding, ...]:
+    if len(findings) <= MAX_FINDINGS and sum(map(_weight, findings)) <= MAX_FINDINGS_BYTES:
+        return findings
+    # Warnings say that the snapshot is the worse for it: they go first.
+    ordered = sorted(findings, key=lambda finding: finding.level != "warning")[:MAX_FINDINGS]
+    kept = sum(1 for weight in accumulate(map(_weight, ordered)) if weight <= MAX_FINDINGS_BYTES)
+    return tuple(ordered[:kept])
+
+
+def _weight(finding: RootFinding) -> int:
+    return len(finding.path) + len(finding.message.encode())
 
 
 def decode(data: bytes | memoryview) -> SnapshotRoot:

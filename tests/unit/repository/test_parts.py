@@ -12,7 +12,13 @@ from drkeeper.crypto.sealing import Header, Kind, seal
 from drkeeper.errors import IntegrityError
 from drkeeper.repository import snapshot_root
 from drkeeper.repository.compression import Compressor
-from drkeeper.repository.parts import META_ALIGNMENT, PartReader, PartWriter, add_part
+from drkeeper.repository.parts import (
+    MAX_META_BYTES,
+    META_ALIGNMENT,
+    PartReader,
+    PartWriter,
+    add_part,
+)
 from drkeeper.repository.places import KeyClass, Place, object_name
 from drkeeper.repository.snapshot_root import (
     MAX_FINDINGS,
@@ -168,6 +174,21 @@ def test_warnings_are_kept_before_notes():
     assert len(found.findings) == MAX_FINDINGS
     assert found.findings[0] == warning
     assert found.stats["findings_left_out"] == 1
+
+
+def test_findings_never_fill_the_part():
+    """Long paths do not keep a snapshot from being committed: findings are bounded in bytes too, and
+    every warning is kept before a note is.
+    """
+    notes = tuple(RootFinding("note", "n", b"%05d" % n * 1600, "m") for n in range(9000))
+    warning = RootFinding("warning", "w", b"b" * 8000, "m")
+    data = snapshot_root.encode(root(findings=(*notes, warning)))
+    assert len(data) < MAX_META_BYTES // 2
+    found = snapshot_root.decode(data)
+    assert found.findings[0] == warning
+    assert len(found.findings) > 1000
+    assert found.findings[1:] == notes[: len(found.findings) - 1]
+    assert found.stats["findings_left_out"] + len(found.findings) == 9001
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_condemned_and_needed_is_an_error(made, judge, store):
 
 def test_a_list_that_leaves_something_out_is_an_error(made, store):
     """A snapshot whose refs do not name all of its packs would lose them when others expire."""
-    commit = snapshot_without_refs(made, store)
+    commit = snapshot_with_refs(made, store, RefsRoot((), ()))
     found = codes(run(made, store, CheckRequest()))
     assert {code for code, _ in found} == {"refs"}
     assert {thing[:5] for _, thing in found} == {"packs", "meta/", "sessi"}
@@ -257,14 +257,14 @@ def test_a_list_that_leaves_out_a_part_of_itself_is_an_error(made, store):
     repository = made.open(store)
     listed = decode_root(PartReader(repository).read_refs(old.refs))
     sessions = {*listed.sessions, repository.keys.slots(old.session)}
-    commit = snapshot_without_refs(made, store, RefsRoot(tuple(sorted(sessions)), listed.parts))
+    commit = snapshot_with_refs(made, store, RefsRoot(tuple(sorted(sessions)), listed.parts))
     report = run(made, store, CheckRequest())
     assert codes(report) == [("refs", object_name(ObjectKind.REFS, old.refs.id))]
     assert report.damaged_snapshots == (commit.n,)
 
 
-def snapshot_without_refs(made, store, listed=RefsRoot((), ())):
-    """Commit an existing manifest once more, with a list of nothing, or with this one."""
+def snapshot_with_refs(made, store, listed):
+    """Commit an existing manifest once more, with this list of what it needs."""
     host = made.keys.host
     repository = made.open(store)
     old = repository.live_commits()[0]

@@ -6,6 +6,7 @@ unchanged file costs one comparison; whatever is new or changed is captured.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from drkeeper.model.entry import Entry, EntryFlag, FileType, sort_key
 from drkeeper.repository.content import StoredContent
@@ -19,6 +20,9 @@ _CHANGED = int(EntryFlag.CHANGED)
 _PARENT = int(EntryFlag.PARENT)
 _FILE = int(FileType.FILE)
 _DIRECTORY = int(FileType.DIRECTORY)
+
+_RUN: Final = 64
+"""Candidates compared at once: so many that asking costs nothing, and few enough to cut out."""
 
 
 @dataclass(slots=True)
@@ -81,38 +85,49 @@ class Merge:
             SourceError: What the policy names is missing or cannot be read.
         """
         self._next_piece()
-        unchanged = self._view.unchanged
         for batch in self._view.walk():
-            for candidate in batch:
-                path = candidate[0]
-                at = self._at
-                old = self._old
-                if old and ((at < len(old) and old[at].path == path) or self._found(path)):
-                    entry = self._old[self._at]
-                    if unchanged(candidate, entry):
-                        self._at += 1
-                        if entry.extra.flags & _CONTINUED:
-                            self._pass_continued(path, kept=True)
-                        if self._at == len(self._old):
-                            self._next_piece()
-                        continue
-                    self._flush()
-                    self._at += 1
-                    self._begin = self._at
-                    if entry.extra.flags & _CONTINUED:
-                        self._pass_continued(path, kept=False)
-                    if self._at == len(self._old):
-                        self._next_piece()
-                    self._capture(candidate, was_there=entry.type == _FILE)
-                else:
-                    self._capture(candidate, was_there=False)
+            self._merge(batch)
             if batch:
-                after_batch(batch[-1][0])
+                after_batch(batch[-1].path)
         self._flush()
 
     def flush(self) -> None:
         """Hand over the run of unchanged entries met so far."""
         self._flush()
+
+    def _merge(self, batch: list[Candidate]) -> None:
+        unchanged = self._view.unchanged
+        begin = 0
+        while begin < len(batch):
+            old, at = self._old, self._at
+            if at < len(old):
+                count = unchanged(batch[begin : begin + _RUN], old[at : at + _RUN])
+                if count:
+                    begin += count
+                    self._pass(count, kept=True)
+                    continue
+            candidate = batch[begin]
+            if at < len(old) and old[at].path == candidate.path:
+                self._flush()
+                self._pass(1, kept=False)
+                self._capture(candidate, was_there=old[at].type == _FILE)
+            elif old and self._found(candidate.path):
+                continue  # now it is beside its entry
+            else:
+                self._capture(candidate, was_there=False)
+            begin += 1
+
+    def _pass(self, count: int, *, kept: bool) -> None:
+        """Go past entries that belong to what was met, into the next piece if need be."""
+        self._at += count
+        if not kept:
+            self._begin = self._at
+        # Only the last one can be continued: what follows it then has no candidate of its own.
+        entry = self._old[self._at - 1]
+        if entry.extra.flags & _CONTINUED:
+            self._pass_continued(entry.path, kept=kept)
+        if self._at == len(self._old):
+            self._next_piece()
 
     def _found(self, path: bytes) -> bool:
         """Go on to ``path`` in the manifest before; whether it is there."""

@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 
 from drkeeper.errors import IntegrityError
-from drkeeper.model.entry import NO_EXTRA, Entry, EntryFlag, FileType, sort_key
+from drkeeper.model.entry import Entry, EntryFlag, FileType, sort_key
 
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
 """Longest plain chunk. Source: docs/format.md, 5."""
@@ -87,7 +87,7 @@ def weight(entry: Entry) -> int:
     """
     bulk = len(entry.path)
     extra = entry.extra
-    if extra is not NO_EXTRA:
+    if extra.target or extra.xattrs or extra.segments:
         bulk += len(extra.target) + sum(len(name) + len(value) for name, value in extra.xattrs)
         bulk += 16 * len(extra.segments or ())
     return 1 + (entry.size >> 20) + (bulk >> 12)

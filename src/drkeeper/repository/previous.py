@@ -62,8 +62,9 @@ class PreviousPiece:
     def is_cut(self) -> bool:
         """Whether it ends where a piece ends whatever follows."""
         entries = self.piece.entries
-        chunks = sum(weight(entry) for entry in entries)
-        return ends_piece(entries[-1].path, len(entries), chunks)
+        path, count = entries[-1].path, len(entries)
+        # Most pieces end by their last path; only then is there no need to weigh every entry.
+        return ends_piece(path, count, 0) or ends_piece(path, count, sum(map(weight, entries)))
 
 
 class PieceLoader:

@@ -1,6 +1,6 @@
 """The source port: something worth protecting, able to be read at one instant."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,8 +145,13 @@ class View(Protocol):
         """
         ...
 
-    def unchanged(self, candidate: Candidate, old: Entry) -> bool:
-        """Whether ``old`` still describes the candidate, so that it need not be read."""
+    def unchanged(self, candidates: Sequence[Candidate], old: Sequence[Entry]) -> int:
+        """Return how many candidates, from the first one on, need not be read.
+
+        Each of them is still described by the entry at its place in ``old``; counting ends at the
+        first that is not, and where either of the two ends. Asked of runs, since nothing else is
+        done for a file that is unchanged.
+        """
         ...
 
     def capture(self, candidate: Candidate, sink: ContentSink) -> Captured | None:

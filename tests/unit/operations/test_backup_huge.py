@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,10 @@ class HugeView:
         status = os.stat("/")
         yield [Candidate(path, status, None) for path in (b"a", b"huge", b"z")]
 
-    def unchanged(self, candidate: Candidate, old: Entry) -> bool:
-        return candidate.path == old.path and candidate.path not in self.changed.split()
+    def unchanged(self, candidates: list[Candidate], old: list[Entry]) -> int:
+        pairs = zip(candidates, old, strict=False)
+        same = (one.path == two.path and one.path not in self.changed.split() for one, two in pairs)
+        return sum(takewhile(bool, same))
 
     def capture(self, candidate: Candidate, sink: object) -> Captured:
         if candidate.path != b"huge":

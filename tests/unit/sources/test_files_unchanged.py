@@ -22,7 +22,7 @@ def changed(base, old, *, clock=None, **fields):
             for batch in view.walk()
             for candidate in batch
             if candidate.path.startswith(old.base + b"/")
-            and not view.unchanged(candidate, old.entries[candidate.path])
+            and not view.unchanged([candidate], [old.entries[candidate.path]])
         }
 
 

@@ -16,8 +16,8 @@ _GET_FLAGS = 0x80006601 | struct.calcsize("l") << 16
 _GET_XATTR = 0x801C581F
 """FS_IOC_FSGETXATTR. Source: linux/fs.h, ``_IOR('X', 31, struct fsxattr)``."""
 
-_FSXATTR = bytes(28)
-_LONG = bytes(8)
+_FSXATTR_BYTES = 28
+_LONG_BYTES = 8
 _unpack_long = struct.Struct("=I").unpack_from  # the kernel writes 32 bits, whatever _IOR says
 _unpack_project = struct.Struct("=I").unpack_from  # fsx_projid, the fourth number of fsxattr
 
@@ -76,12 +76,16 @@ class ExtrasReader:
                 flags = _known(error, self._no_xattrs, device)
         if device not in self._no_flags:
             try:
-                fsflags = _unpack_long(ioctl(fd, _GET_FLAGS, _LONG))[0] & KEPT_FLAGS
+                # A new buffer each time, since threads share this object; one that can be written
+                # to, since ``ioctl`` makes an exception of any other before it tries it.
+                ioctl(fd, _GET_FLAGS, answer := bytearray(_LONG_BYTES))
+                fsflags = _unpack_long(answer)[0] & KEPT_FLAGS
             except OSError as error:
                 flags |= _known(error, self._no_flags, device)
         if device not in self._no_projects:
             try:
-                project = _unpack_project(ioctl(fd, _GET_XATTR, _FSXATTR), 12)[0]
+                ioctl(fd, _GET_XATTR, answer := bytearray(_FSXATTR_BYTES))
+                project = _unpack_project(answer, 12)[0]
             except OSError as error:
                 flags |= _known(error, self._no_projects, device)
         if xattrs or fsflags or project or flags:

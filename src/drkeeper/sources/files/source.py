@@ -1,8 +1,7 @@
 """The ``files`` source and its view."""
 
-import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import cast
@@ -30,7 +29,7 @@ Source:
 """
 
 _DAY_NS = 86_400_000_000_000
-_REG = stat.S_IFREG
+_FILE = int(FileType.FILE)
 _DIRECTORY = int(FileType.DIRECTORY)
 _UNSURE = int(
     EntryFlag.CHANGED | EntryFlag.UNREADABLE | EntryFlag.RACY | EntryFlag.EXTRAS_UNREADABLE
@@ -142,38 +141,43 @@ class FilesView:
             self._capture.racy_ns = _nanoseconds(self._clock.now() - RACY)
             yield batch
 
-    def unchanged(self, candidate: Candidate, old: Entry) -> bool:
-        """Whether ``old`` still describes the candidate, so that it need not be read.
+    def unchanged(self, candidates: Sequence[Candidate], old: Sequence[Entry]) -> int:
+        """Return how many candidates, from the first one on, ``old`` still describes.
 
         The device number is compared only where it tells files with several names apart: it may
         be another after a restart, and then nothing else has changed.
         """
-        status = candidate.stat
-        mode = status.st_mode
-        flags = old.extra.flags
-        if (
-            old.ctime_ns != status.st_ctime_ns
-            or old.mtime_ns != status.st_mtime_ns
-            or old.inode != status.st_ino
-            or old.mode != mode & 0o7777
-            or old.uid != status.st_uid
-            or old.gid != status.st_gid
-            or old.links != status.st_nlink
-            or old.type != TYPES[mode & FORMAT]
-            or flags & _UNSURE
-        ):
-            return False
-        if mode & FORMAT == _REG:
+        count = 0
+        for (path, status, parent), entry in zip(candidates, old, strict=False):
+            mode = status.st_mode
+            flags = entry.extra.flags
             if (
-                old.size != status.st_size
-                or not old.digest
-                or (self._reread_days and self._is_due(candidate.path))
+                entry.path != path
+                or entry.ctime_ns != status.st_ctime_ns
+                or entry.mtime_ns != status.st_mtime_ns
+                or entry.inode != status.st_ino
+                or entry.mode != mode & 0o7777
+                or entry.uid != status.st_uid
+                or entry.gid != status.st_gid
+                or entry.links != status.st_nlink
+                or entry.type != TYPES[mode & FORMAT]
+                or flags & _UNSURE
             ):
-                return False
-        elif old.type == _DIRECTORY:
-            directory = cast("Directory", candidate.parent)
-            return flags & _OF_DIRECTORIES == directory.flags
-        return old.links == 1 or old.device == status.st_dev
+                break
+            if entry.type == _DIRECTORY:
+                if flags & _OF_DIRECTORIES != cast("Directory", parent).flags:
+                    break
+            elif (entry.links != 1 and entry.device != status.st_dev) or (
+                entry.type == _FILE
+                and (
+                    entry.size != status.st_size
+                    or not entry.digest
+                    or (self._reread_days and self._is_due(path))
+                )
+            ):
+                break
+            count += 1
+        return count
 
     def capture(self, candidate: Candidate, sink: ContentSink) -> Captured | None:
         """Read one candidate of the current batch; ``None`` when it has vanished.

@@ -72,7 +72,8 @@ class Walk:
         self._excludes = excludes
         self._report = report
         self._descriptors = Descriptors()
-        self._chooses = bool(excludes or spec.exclude_larger_than is not None or spec.skip_inodes)
+        self._chooses = bool(excludes or spec.exclude_larger_than is not None)
+        self._skipped = frozenset(inode for _, inode in spec.skip_inodes)
         self._missing = set(roots.named)
 
     def close(self) -> None:
@@ -124,7 +125,8 @@ class Walk:
         fd, prefix, lstat = directory.fd, directory.prefix, os.lstat
         steps = self._roots.steps
         leads = directory.path in steps
-        chooses, append, new = self._chooses, batch.append, tuple.__new__
+        chooses, skipped = self._chooses, self._skipped
+        append, new = batch.append, tuple.__new__
         began, plain_bytes = len(batch), 0
         found: _Found | None = None
         for name in islice(directory.names, BATCH - began):
@@ -137,7 +139,7 @@ class Walk:
             left_out = False
             if leads and prefix + name in self._roots.named:
                 self._arrived(directory, prefix + name, status)
-            elif chooses and self._left_out(directory, name, status):
+            elif (chooses or status.st_ino in skipped) and self._left_out(directory, name, status):
                 if kind != _DIRECTORY or prefix + name not in steps:
                     continue
                 left_out = True

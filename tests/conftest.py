@@ -1,0 +1,8 @@
+"""What holds for every test, however the tests were started."""
+
+import signal
+
+# A shell that starts something in the background lets it, and all that it starts, ignore
+# interrupts; tests that interrupt drkeeper would wait for nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

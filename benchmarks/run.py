@@ -1,34 +1,33 @@
-"""Run drkeeper, restic and borg in turn on the same data; print a table, write results.json.
+"""Run drkeeper, restic and borg in turn on the same data; write their times, peaks and ratios.
 
-Every figure is the median over the rounds; every ratio is the best peer's median over drkeeper's,
-so above 1 means that drkeeper is faster. `make bench` runs it whole; `--help` lists the parts.
+benchmarks/README.md says what is measured, how long it takes, and how to do it in parts.
 """
 
 import argparse
-import json
 import os
 import platform
 import shutil
-import statistics
-import sys
+import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import data
-from benchmarks.measure import Measured
+from benchmarks import data, disk, s3
+from benchmarks.budgets import CHANGED, COLD, FIRST, SAME, WARM
+from benchmarks.measure import run
 from benchmarks.restic import newest_restic
-from benchmarks.tools import Borg, Bucket, Drkeeper, Restic, Tool, find_borg, version
+from benchmarks.results import Results, Sample
+from benchmarks.rounds import FEW, Round, Rubbish
+from benchmarks.tools import DRKEEPER, Borg, Drkeeper, Restic, Tool, version
 
 GIB = 1 << 30
-STEPS = ("first", "no change", "1 % change", "restore")
-# A file younger than this is read again by the next backup (its times prove nothing yet), so
-# fresh data would be measured instead of unchanged data.
-SETTLE_S = 65
-
-Results = dict[str, dict[str, dict[str, list[Measured]]]]  # data, step, tool
+# Those with many files come last in a round: what they restore is removed after it, at once.
+CASES = ("large", "text", "s3-large", "small", "s3-small")
+STEPS = {"no-change": SAME, "change": CHANGED, "restore": WARM, "cold": COLD}
+# What a round at scale 1 needs at its peak, trees, repositories and all that is restored.
+ROOM = 32 * GIB
 
 
 def parse() -> argparse.Namespace:
@@ -37,225 +36,187 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("benchmarks/work"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="part of the full data sizes")
-    parser.add_argument("--data", nargs="*", default=["large", "text", "small"])
+    parser.add_argument(
+        "--data", type=_some(CASES), default=CASES, help=f"of {','.join(CASES)}; default all"
+    )
+    parser.add_argument(
+        "--steps",
+        type=_some(tuple(STEPS)),
+        default=tuple(STEPS),
+        help=f"of {','.join(STEPS)}, after the first backup; default all",
+    )
     parser.add_argument("--no-s3", action="store_true", help="leave the S3 server out")
     parser.add_argument("--no-borg", action="store_true")
+    parser.add_argument(
+        "--million", action="store_true", help="only drkeeper's peak memory with 10^6 files"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results.json"))
+    parser.add_argument(
+        "--add", action="store_true", help="keep the samples that the output has already"
+    )
     return parser.parse_args()
 
 
-def make_data(work: Path, names: list[str], scale: float) -> dict[str, Path]:
-    """Make the trees that are not there yet, and wait until they are old enough."""
-    makers: dict[str, Callable[[Path], None]] = {
-        "large": lambda p: data.make_large(p, int(2 * GIB * scale), 1),
-        "text": lambda p: data.make_text(p, int(2 * GIB * scale), 2),
-        "small": lambda p: data.make_small(p, int(100_000 * scale), 3),
-    }
-    trees = {name: work / "data" / name for name in names}
-    for name, path in trees.items():
-        data.remove(path)
-        print(f"making {path}", flush=True)
-        makers[name](path)
-    os.sync()
-    time.sleep(SETTLE_S)
-    return trees
+def _some(names: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """Return a reader of comma-separated names, which puts them into the order of ``names``."""
+
+    def read(text: str) -> tuple[str, ...]:
+        given = text.split(",")
+        if unknown := set(given) - set(names):
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {', '.join(names)}")
+        return tuple(name for name in names if name in given)
+
+    return read
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """One pass of every tool over one tree.
+class Benchmark:
+    """All rounds of one run.
 
     Attributes:
-        name: Of the data, in the table.
-        tree: What is backed up.
-        seed: Decides what is changed.
-        targets: Folder that receives what is restored. It is not emptied between measurements: ext4
-            avoids inodes that were just freed, and whoever creates files next would pay for it.
+        work: Holds trees, repositories, what is restored.
+        scale: Part of the full data sizes.
+        restic: Path of the program, or ``None`` to leave it out.
+        borg: The same of borg.
+        results: Receives every sample.
+        rubbish: What the rounds left behind.
     """
 
-    name: str
-    tree: Path
-    seed: int
-    targets: Path
+    work: Path
+    scale: float
+    restic: str | None
+    borg: str | None
+    results: Results
+    rubbish: Rubbish
+
+    def run(self, cases: tuple[str, ...], steps: tuple[str, ...], rounds: int) -> None:
+        """Run the rounds; each takes every case once, so that an early end leaves whole ones."""
+        for kind in {name.removeprefix("s3-"): None for name in cases}:
+            self._make_tree(kind)
+        os.sync()
+        begun = {name: self.results.rounds(name) for name in ("start", *cases)}
+        for number in range(rounds):
+            self._start_up(begun["start"] + number)
+            for name in cases:
+                self._round(name, begun[name] + number, steps)
+            self.rubbish.remove()
+
+    def _tree(self, kind: str) -> Path:
+        return self.work / "data" / kind
+
+    def _make_tree(self, kind: str) -> None:
+        """Make a tree anew; an earlier run has changed it."""
+        tree = self._tree(kind)
+        print(f"making {tree}", flush=True)
+        data.remove(tree)
+        if kind == "large":
+            data.make_large(tree, int(2 * GIB * self.scale), 1)
+        elif kind == "text":
+            data.make_text(tree, int(2 * GIB * self.scale), 2)
+        elif kind == "small":
+            data.make_small(tree, int(100_000 * self.scale), 3)
+        else:
+            data.make_small(tree, int(1_000_000 * self.scale), 4, largest=1024)
+
+    def _start_up(self, number: int) -> None:
+        """Measure how long drkeeper takes to say what it can do."""
+        self._record(Sample("start", "--help", "drkeeper", number, run([DRKEEPER, "--help"], {})))
+
+    def _round(self, name: str, number: int, steps: tuple[str, ...]) -> None:
+        """Take every tool through one case."""
+        tree = self._tree(name.removeprefix("s3-"))
+        work = self.work / "rounds" / name
+        with ExitStack() as stack:
+            bucket = None
+            if name.startswith("s3-"):
+                # Only what S3 makes different; and the server's own store cannot be made cold.
+                steps = tuple(step for step in steps if step == WARM)
+                bucket = stack.enter_context(s3.fresh_bucket(work / "server"))
+            this = Round(name, tree, number, (FIRST, *steps), work, self.rubbish, self._record)
+            this.run(self._tools(work, bucket))
+        if data.extent(tree)[0] <= FEW:
+            self.rubbish.remove()
+
+    def _tools(self, work: Path, bucket: s3.Bucket | None) -> list[Tool]:
+        """Return the tools that take part, each with a place of its own below ``work``."""
+        tools: list[Tool] = [Drkeeper(work / "drkeeper", bucket)]
+        if self.restic:
+            tools.append(Restic(work / "restic", self.restic, bucket))
+        if self.borg and not bucket:
+            tools.append(Borg(work / "borg", self.borg))
+        return tools
+
+    def _record(self, sample: Sample) -> None:
+        """Keep a sample, say it, and write the files, so that an interruption costs none."""
+        self.results.add(sample)
+        self.results.write()
+        took = sample.took
+        print(
+            f"{sample.number} {sample.data:8} {sample.step:19} {sample.tool:8}"
+            f" {took.wall_s:7.2f} s {took.cpu_s:7.2f} s cpu {took.peak_mib:6.0f} MiB",
+            flush=True,
+        )
 
 
-def one_round(tools: list[Tool], this: Round, results: Results) -> None:
-    """Take every tool through the four steps, step by step, so that they alternate."""
-    name, tree, seed = this.name, this.tree, this.seed
-    this.targets.mkdir(parents=True, exist_ok=True)
-    for tool in tools:
-        data.remove(tool.work)
-        tool.init()
-    data.warm(tree)
-    for step in STEPS:
-        if step == "1 % change":
-            data.change(tree, seed)
-        for tool in tools:
-            os.sync()
-            if step == "restore":
-                measured = tool.restore(this.targets / f"{tool.name}-{seed}")
-            else:
-                measured = tool.back_up(tree)
-            results.setdefault(name, {}).setdefault(step, {}).setdefault(tool.name, []).append(
-                measured
-            )
-            print(
-                f"{name:9} {step:11} {tool.name:9} {measured.wall_s:7.2f} s"
-                f" {measured.cpu_s:7.2f} s cpu {measured.peak_mib:6.0f} MiB",
-                flush=True,
-            )
-        if step == "first":
-            stored(tools, results, name)
+def machine(restic: str | None, borg: str | None) -> dict[str, object]:
+    """Return what must be equal for samples to be comparable."""
+    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = {line.partition(": ")[2] for line in cpus if line.startswith("model name")}
+    return {
+        "processor": ", ".join(models) or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory GiB": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "drkeeper": version(DRKEEPER),
+        "restic": version(restic) if restic else "left out",
+        "borg": version(borg) if borg else "left out",
+    }
 
 
-def stored(tools: list[Tool], results: Results, name: str) -> None:
-    """Note how much each tool stored, as a measurement without time."""
-    for tool in tools:
-        folder = tool.work / "repository"
-        if not folder.exists():  # in a bucket
-            continue
-        total = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        row = results[name].setdefault("stored", {}).setdefault(tool.name, [])
-        row.append(Measured(total / data.MIB, 0, 0))
-
-
-def summary(results: Results) -> list[dict[str, object]]:
-    """Return a row per data set and step: medians, and the ratio to the best peer."""
-    rows: list[dict[str, object]] = []
-    for name, steps in results.items():
-        for step, tools in steps.items():
-            row: dict[str, object] = {"data": name, "step": step}
-            medians = {t: statistics.median(m.wall_s for m in runs) for t, runs in tools.items()}
-            for tool, runs in tools.items():
-                row[tool] = round(medians[tool], 2)
-                row[f"{tool} cpu s"] = round(statistics.median(m.cpu_s for m in runs), 2)
-                row[f"{tool} MiB"] = round(statistics.median(m.peak_mib for m in runs))
-            peers = [v for t, v in medians.items() if t != "drkeeper"]
-            if peers:
-                row["ratio"] = round(min(peers) / medians["drkeeper"], 2)
-            rows.append(row)
-    return rows
-
-
-def table(rows: list[dict[str, object]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table: wall seconds (peak MiB), and the ratio."""
-    names = ("drkeeper", "restic", "borg")
-    yield "| data | step | " + " | ".join(names) + " | best peer / drkeeper |"
-    yield "|---|---|" + "---|" * (len(names) + 1)
-    for row in rows:
-        cells = []
-        for tool in names:
-            unit = " MiB" if row["step"] == "stored" else f" s ({row.get(tool + ' MiB')} MiB)"
-            cells.append(f"{row[tool]}{unit}" if tool in row else "")
-        yield f"| {row['data']} | {row['step']} | {' | '.join(cells)} | {row.get('ratio', '')} |"
-
-
-@contextmanager
-def s3_server(work: Path) -> Iterator[Bucket | None]:
-    """Run the tests' Ceph RGW on loopback, or yield ``None`` when it is not installed."""
-    if not all(shutil.which(program) for program in ("radosgw", "ceph-mon", "ceph-osd")):
-        yield None
-        return
-    sys.path.insert(0, "tests")
-    from services.rgw import shared  # noqa: PLC0415 - lives with the tests
-
-    data.remove(work)
-    with shared(work) as server:
-        yield Bucket(server.endpoint, "", server.access_key, server.secret_key)
-
-
-def run_folder(args: argparse.Namespace, restic: str | None, results: Results) -> None:
-    """The six cases, to a folder."""
-    trees = make_data(args.work, args.data, args.scale)
-    borg = None if args.no_borg else find_borg()
-    for name, tree in trees.items():
-        tools: list[Tool] = [Drkeeper(args.work / "drkeeper")]
-        if restic:
-            tools.append(Restic(args.work / "restic-run", restic))
-        if borg:
-            tools.append(Borg(args.work / "borg", borg))
-        for number in range(args.rounds):
-            order = tools[number % len(tools) :] + tools[: number % len(tools)]
-            one_round(order, Round(name, tree, 100 + number, args.work / "restored"), results)
-        forget(args.work / "restored")
-
-
-def forget(targets: Path) -> None:
-    """Remove what was restored, and wait until the file system has got over it."""
-    data.remove(targets)
-    os.sync()
-    time.sleep(SETTLE_S)
-
-
-def run_s3(args: argparse.Namespace, restic: str | None, results: Results) -> None:
-    """Backup and restore through a real S3 server on loopback, for the tools that speak S3."""
-    with s3_server(args.work / "s3") as bucket:
-        if bucket is None or restic is None:
-            print("no S3 server or no restic here: the S3 cases are left out")
-            return
-        for name in ("large", "small"):
-            tree = args.work / "data" / name
-            if not tree.exists():
-                continue
-            for number in range(args.rounds):
-                own = Bucket(
-                    bucket.endpoint, f"{name}{number}", bucket.access_key, bucket.secret_key
-                )
-                make_bucket(own)
-                tools: list[Tool] = [
-                    Drkeeper(args.work / "drkeeper-s3", own),
-                    Restic(args.work / "restic-s3", restic, own),
-                ]
-                order = tools[:: 1 if number % 2 else -1]
-                one_round(
-                    order, Round(f"s3 {name}", tree, 200 + number, args.work / "restored"), results
-                )
-            forget(args.work / "restored")
-
-
-def make_bucket(bucket: Bucket) -> None:
-    """Make an empty bucket for one round."""
-    import boto3  # noqa: PLC0415 - only for the S3 cases
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=bucket.endpoint,
-        aws_access_key_id=bucket.access_key,
-        aws_secret_access_key=bucket.secret_key,
-        region_name="us-east-1",
+def part(args: argparse.Namespace) -> dict[str, object]:
+    """Return what this run of the benchmark is made with."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
-    client.create_bucket(Bucket=bucket.bucket)
+    speeds = disk.speeds(args.work, int(GIB * min(1.0, args.scale)))
+    return {
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit.stdout.strip() or "unknown",
+        "rounds": args.rounds,
+        "load": round(os.getloadavg()[0], 2),
+        **(speeds or {"direct read and write": "refused by the file system"}),
+    }
 
 
 def main() -> None:
-    """Run what was asked for, print the table and write the JSON."""
+    """Run what was asked for and print the table."""
     args = parse()
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
-    restic = newest_restic(args.work)
-    results: Results = {}
-    run_folder(args, restic, results)
-    if not args.no_s3:
-        run_s3(args, restic, results)
-    rows = summary(results)
-    lines = list(table(rows))
-    print("\n" + "\n".join(lines))
-    machine = {
-        "cores": os.cpu_count(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-        "restic": version(restic) if restic else None,
-        "borg": version(found) if (found := find_borg()) else None,
-    }
-    runs = {
-        name: {s: {t: [asdict(m) for m in ms] for t, ms in ts.items()} for s, ts in steps.items()}
-        for name, steps in results.items()
-    }
-    document = {"machine": machine, "rounds": args.rounds, "scale": args.scale, "rows": rows}
-    args.output.write_text(
-        json.dumps({**document, "runs": runs}, indent=1) + "\n", encoding="utf-8"
-    )
-    args.output.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    free = shutil.disk_usage(args.work).free
+    if free < ROOM * args.scale:
+        raise SystemExit(f"{args.work} has {free / GIB:.0f} GiB free; {ROOM / GIB:g} are needed")
+    cases = ("million",) if args.million else args.data
+    steps = (SAME, WARM) if args.million else tuple(STEPS[name] for name in args.steps)
+    if args.no_s3 or not s3.available():
+        print("the S3 cases are left out" + ("" if args.no_s3 else ": no server is installed"))
+        cases = tuple(name for name in cases if not name.startswith("s3-"))
+    restic, borg = newest_restic(args.work), shutil.which("borg")
+    results = Results(args.output, args.scale, machine(restic, None if args.no_borg else borg))
+    if args.add and args.output.exists():
+        results.add_to_earlier()
+    results.begin_part(part(args))
+    if args.million:
+        restic = borg = None
+    bench = Benchmark(args.work, args.scale, restic, borg, results, Rubbish())
+    bench.rubbish.leave(args.work / "rounds")  # of a run that was interrupted
+    bench.rubbish.remove()
+    try:
+        bench.run(cases, steps, 1 if args.million else args.rounds)
+    finally:
+        bench.rubbish.remove()
+    print("\n" + "\n".join(results.table()))
 
 
 if __name__ == "__main__":

@@ -1,38 +1,34 @@
-"""The three programs, each taught the same five steps."""
+"""The three programs, each taught the same three verbs."""
 
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.measure import Measured, run
+from benchmarks.s3 import Bucket
 
+DRKEEPER = str(Path(sys.executable).with_name("drkeeper"))
 PASSWORD = "not a secret: benchmark data only"
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A prefix of a bucket on a loopback S3 server."""
-
-    endpoint: str
-    bucket: str
-    access_key: str
-    secret_key: str
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        """The credentials, as every S3 client reads them."""
-        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
-
-
 class Tool(Protocol):
-    """One backup program with a repository of its own."""
+    """One backup program with a repository of its own.
+
+    Attributes:
+        name: In the table.
+        work: Holds all it has: repository, cache, configuration.
+        repository: The folder it stores into, or ``None`` when that is a bucket.
+    """
 
     name: str
     work: Path
+
+    @property
+    def repository(self) -> Path | None:
+        """Where it stores."""
+        ...
 
     def init(self) -> None:
         """Make an empty repository."""
@@ -53,11 +49,15 @@ class Drkeeper:
 
     work: Path
     bucket: Bucket | None = None
-    verify: bool = True
     name: str = "drkeeper"
 
+    @property
+    def repository(self) -> Path | None:
+        """Where it stores."""
+        return None if self.bucket else self.work / "repository"
+
     def _run(self, *arguments: str) -> Measured:
-        base = [str(Path(sys.executable).with_name("drkeeper")), "--config", str(self.work / "etc")]
+        base = [DRKEEPER, "--config", str(self.work / "etc")]
         env = {
             "DRKEEPER_STATE_DIR": str(self.work / "state"),
             "DRKEEPER_CACHE_DIR": str(self.work / "cache"),
@@ -72,7 +72,7 @@ class Drkeeper:
         store = str(self.work / "repository")
         extra: list[str] = []
         if self.bucket:
-            store = f"s3://{self.bucket.bucket}/drkeeper"
+            store = f"s3://{self.bucket.name}/drkeeper"
             extra = ["--endpoint", self.bucket.endpoint, "--path-style"]
         self._run("init", store, *extra, "--kit-file", str(self.work / "kit.txt"))
 
@@ -89,9 +89,8 @@ class Drkeeper:
         return self._run("--quiet", "backup", "bench")
 
     def restore(self, target: Path) -> Measured:
-        """Restore; verification included unless switched off."""
-        extra = [] if self.verify else ["--no-verify"]
-        return self._run("--quiet", "restore", "bench", "--to", str(target), *extra)
+        """Restore; verification included."""
+        return self._run("--quiet", "restore", "bench", "--to", str(target))
 
 
 @dataclass
@@ -102,13 +101,17 @@ class Restic:
     program: str
     bucket: Bucket | None = None
     name: str = "restic"
-    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repository(self) -> Path | None:
+        """Where it stores."""
+        return None if self.bucket else self.work / "repository"
 
     def _run(self, *arguments: str) -> Measured:
         where = str(self.work / "repository")
         env = {"RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(self.work / "cache")}
         if self.bucket:
-            where = f"s3:{self.bucket.endpoint}/{self.bucket.bucket}/restic"
+            where = f"s3:{self.bucket.endpoint}/{self.bucket.name}/restic"
             env |= self.bucket.env
         return run([self.program, "--quiet", "--repo", where, *arguments], env)
 
@@ -135,6 +138,11 @@ class Borg:
     name: str = "borg"
     count: int = 0
 
+    @property
+    def repository(self) -> Path:
+        """Where it stores."""
+        return self.work / "repository"
+
     def _run(self, *arguments: str, cwd: Path | None = None) -> Measured:
         env = {
             "BORG_PASSPHRASE": PASSWORD,
@@ -157,11 +165,6 @@ class Borg:
         """Extract the newest archive into a new folder."""
         target.mkdir(parents=True)
         return self._run("extract", f"::a{self.count}", cwd=target)
-
-
-def find_borg() -> str | None:
-    """Return the path of borg, or ``None`` when it is not installed."""
-    return shutil.which("borg")
 
 
 def version(program: str) -> str:

@@ -149,6 +149,8 @@ def _window(commits: Sequence[Commit]) -> str:
     if not commits:
         return "there is no complete snapshot"
     instants = sorted(commit.consistent_at for commit in commits)
+    if len(instants) == 1:
+        return f"reachable: the one snapshot of {rfc3339(instants[0])}"
     return f"reachable: {len(instants)} snapshots from {rfc3339(instants[0])} to {rfc3339(instants[-1])}"
 
 

@@ -74,7 +74,7 @@ def test_an_instant_before_the_first_snapshot_is_refused_with_what_there_is(mach
     """Never a substitute: the message says which instants can be reached."""
     machine.write("a", b"1")
     first = taken(machine)
-    with pytest.raises(InstantNotReachableError, match="reachable: 1 snapshots from"):
+    with pytest.raises(InstantNotReachableError, match="reachable: the one snapshot of 20"):
         choose(machine.repository(), "shop", first.consistent_at - timedelta(seconds=1))
 
 

@@ -19,7 +19,6 @@ from drkeeper.operations.check import (
     Severity,
     Slice,
 )
-from drkeeper.operations.progress import Progress
 
 WARNINGS = 3
 
@@ -50,9 +49,7 @@ def command(*, reach: Reach, blind: bool, read_data: str | None) -> int:
             clock=called.clock,
             passphrase=called.passphrase,
             warn=called.output.warning,
-            on_read=lambda objects, done, total: show(
-                Progress("read", objects, None, done, total, done)
-            ),
+            on_progress=show,
         )
     _tell(called, report)
     warned = any(finding.severity is Severity.WARNING for finding in report.findings)

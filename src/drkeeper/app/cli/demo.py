@@ -279,7 +279,7 @@ class Demo:
             clock=self._clock,
             passphrase=None,
             warn=self._output.warning,
-            on_read=lambda *_: None,
+            on_progress=ignore,
         )
         return report
 

@@ -14,6 +14,7 @@ from drkeeper.model.run import (
     Verification,
 )
 from drkeeper.operations.check import CheckReport, CheckRequest, Severity, check
+from drkeeper.operations.progress import OnProgress
 from drkeeper.repository.repository import Repository
 
 _DETAIL_CHARACTERS = 500
@@ -27,7 +28,7 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
     clock: Clock,
     passphrase: Passphrase | None,
     warn: Callable[[str], None],
-    on_read: Callable[[int, int, int], None],
+    on_progress: OnProgress,
 ) -> tuple[CheckReport, bool]:
     """Check a repository; return what was found and whether the ledger could record it.
 
@@ -46,7 +47,7 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
             salvage=True,
             blind=request.blind,
         )
-        report = check(repository, request, on_read)
+        report = check(repository, request, on_progress)
     except BaseException as error:
         record.failed(error)
         raise

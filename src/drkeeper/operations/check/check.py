@@ -1,6 +1,6 @@
 """The check operation: structure, bytes, or both, with keys or without."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from drkeeper.operations.check.listing import Listing, list_objects
 from drkeeper.operations.check.needs import Needs
 from drkeeper.operations.check.stored import Stored
 from drkeeper.operations.check.structure import Structure
+from drkeeper.operations.progress import OnProgress, Progress, ignore
 from drkeeper.repository.repository import Repository, open_repository
 from drkeeper.storage.base import ObjectStore
 
@@ -74,15 +75,15 @@ def open_for_check(
 def check(
     repository: Repository,
     request: CheckRequest,
-    on_read: Callable[[int, int, int], None] = lambda _objects, _bytes, _total: None,
+    on_progress: OnProgress = ignore,
 ) -> CheckReport:
     """Check a repository, and say all that is wrong instead of stopping at the first thing.
 
     Args:
         repository: From :func:`open_for_check`.
         request: What to check.
-        on_read: Called with objects and bytes read so far, and the bytes to read in all; from any
-            thread, one call at a time.
+        on_progress: Told of the objects read so far and of their bytes; from any thread, one call at
+            a time.
 
     Raises:
         KeyNotFoundError: Metadata or data are to be checked, and no identity opens them.
@@ -115,7 +116,7 @@ def check(
         ObjectCheck(repository, structure.needs, stored.digests, request.blind),
         listing,
         notes,
-        lambda objects, count: on_read(objects, count, total),
+        lambda objects, count: on_progress(Progress("read", objects, None, count, total, count)),
     )
     data.check(names)
     known = structure.complete and not request.blind

@@ -109,7 +109,10 @@ class Stored:
             text = f"has {length} bytes; {stored.stored_bytes} were stored"
             self.notes.add(worst, "length", name, text, snapshots=snapshots)
         if self.wanted(name):
-            self.digests[intern(name)] = stored.digest
+            known = self.digests.setdefault(intern(name), stored.digest)
+            if known != stored.digest:
+                text = "has other bytes in one inventory than in another"
+                self.notes.add(worst, "inventory", name, text, snapshots=snapshots)
 
     def _condemned(self, name: str) -> bool:
         kind, _, rest = name.partition("/")

@@ -19,6 +19,7 @@ from drkeeper.operations.check import (
     check,
     open_for_check,
 )
+from drkeeper.operations.progress import Progress
 from drkeeper.repository.commit import CommitDraft
 from drkeeper.repository.inventory import StoredObject, encode
 from drkeeper.repository.journal_entry import entry_name
@@ -263,7 +264,18 @@ def test_a_list_that_leaves_out_a_part_of_itself_is_an_error(made, store):
     assert report.damaged_snapshots == (commit.n,)
 
 
-def snapshot_with_refs(made, store, listed):
+def test_inventories_that_contradict_each_other_are_told(made, judge, store):
+    """What is said of one object must be one thing, even where the store's bytes agree with one."""
+    name = next(name for name in judge.of_kind("meta") if name not in judge.garbage)
+    length = len(store.objects[name])
+    other = StoredObject(bytes(32), length, name)
+    snapshot_with_refs(made, store, RefsRoot((), ()), other)
+    for request in (CheckRequest(), BLIND, CheckRequest(blind=True, read=Slice(0, 1))):
+        told = ("inventory", name) in codes(run(made, store, request))
+        assert told == (request != BLIND), "blind, and reading nothing, no digest is compared"
+
+
+def snapshot_with_refs(made, store, listed, *more: StoredObject):
     """Commit an existing manifest once more, with this list of what it needs."""
     host = made.keys.host
     repository = made.open(store)
@@ -280,7 +292,7 @@ def snapshot_with_refs(made, store, listed):
         writer = needs_writer(session.id, emit)
         root = writer.append(data, plain=len(data), codec=Codec.RAW, part_digest=digest(data))
         writer.flush()
-        inventory = encode(stored)
+        inventory = encode([*stored, *more])
         store.put(inventory_name(session.id, 1), inventory)
         draft = CommitDraft(
             consistent_at=old.consistent_at,
@@ -367,16 +379,18 @@ def test_worst_comes_first(made, judge, store):
 
 def test_progress_counts_up_to_the_whole(made, store):
     """Progress is told for each object, never goes back, and ends at what was announced."""
-    told: list[tuple[int, int, int]] = []
+    told: list[Progress] = []
     repository = open_for_check(
         store,
         clock=made.clock,
         identities=made.keys.recovery.identities,
         admins=made.keys.admins,
     )
-    report = check(repository, WHOLE, lambda *seen: told.append(seen))
-    assert told == sorted(told)
-    assert told[-1] == (report.read_objects, report.read_bytes, report.read_bytes)
+    report = check(repository, WHOLE, told.append)
+    assert [step.files for step in told] == list(range(1, report.read_objects + 1))
+    assert told == sorted(told, key=lambda step: step.plain_bytes)
+    assert told[-1].plain_bytes == told[-1].plain_total == report.read_bytes
+    assert told[-1].fraction == 1
 
 
 @pytest.mark.parametrize(("number", "of"), [(-1, 3), (3, 3), (0, 0)])

@@ -93,6 +93,29 @@ def test_every_result_is_also_json(installed):
     assert not (installed.home / "dry").exists()
 
 
+def test_a_damaged_snapshot_does_not_hide_the_others(installed):
+    """Looking through all snapshots, and comparing the newest two, tells of a third that is damaged,
+    and goes on.
+    """
+    for name in ("first", "second", "third"):
+        (installed.source / name).write_text(name)
+        before = set(installed.store.glob("meta/*/*"))
+        installed.done("backup", "files")
+        if name == "first":
+            (only,) = set(installed.store.glob("meta/*/*")) - before
+    only.unlink()
+    numbers = [line["snapshot"] for line in installed.lines("snapshots", "files")[1:-1]]
+    assert len(numbers) == 2
+    for command in (["find", "files", "*.txt", "--all"], ["snapshots"]):
+        result = installed.run(*command)
+        assert result.returncode == 0, result
+        assert result.stderr.count("warning: ") == 1, result.stderr
+        assert [line.split()[0] for line in result.stdout.splitlines()[-2:]] == list(
+            map(str, numbers)
+        )
+    assert [line["change"] for line in installed.lines("diff", "files")[:-1]] == ["added"]
+
+
 def test_errors_are_json_too(installed):
     """The same facts as for people: code, class, message, hint, places."""
     installed.policy("bad", "policy: bad\nsource: {}\n")

@@ -101,15 +101,22 @@ def _key(named: Named) -> bytes:
 def _change(old: Entry, new: Entry) -> Change | None:
     if old.type != new.type:
         return Change.TYPE
-    if (old.size, old.digest, old.extra.target) != (new.size, new.digest, new.extra.target):
+    if _content(old) != _content(new):
         return Change.CONTENT
     same = (
         (old.mode, old.uid, old.gid) == (new.mode, new.uid, new.gid)
         and old.extra.xattrs == new.extra.xattrs
+        and (old.extra.fsflags, old.extra.project) == (new.extra.fsflags, new.extra.project)
         # A directory's time changes with what is in it, which is told anyway.
         and (old.mtime_ns == new.mtime_ns or old.type == FileType.DIRECTORY)
     )
     return None if same else Change.METADATA
+
+
+def _content(entry: Entry) -> tuple[object, ...]:
+    """Return what is equal when a path leads to the same: bytes, target, or device."""
+    extra = entry.extra
+    return entry.size, entry.digest, extra.target, extra.major, extra.minor
 
 
 def write_content(

@@ -88,14 +88,7 @@ def choose(
         KeyNotFoundError: No key at hand opens metadata.
         IntegrityError: Damage hides whose snapshots there are.
     """
-    commits = _of_policy(repository, policy)
-    if not commits:
-        known = sorted({line.root.policy for line in _lines(repository) if line.root is not None})
-        raise ConfigurationError(
-            f"policy {policy!r} has no snapshot in {repository.store.location} "
-            f"(there: {', '.join(known) or 'none'})",
-            hint="Name one of these policies, or run drkeeper backup first.",
-        )
+    commits = _some_of_policy(repository, policy)
     if isinstance(wanted, str):
         return _by_id(commits, wanted)
     commits = _of_host(repository, policy, commits, host)
@@ -107,6 +100,45 @@ def choose(
             hint="Ask for an instant in the window, or list all with drkeeper snapshots.",
         )
     return max(before, key=lambda commit: (commit.consistent_at, commit.n))
+
+
+def history(
+    repository: Repository, policy: str, *, host: str | None = None, beside: Commit | None = None
+) -> list[Commit]:
+    """Return the snapshots of a policy on one host, in journal order.
+
+    Args:
+        repository: Where to look.
+        policy: Whose snapshots.
+        host: Name of the host that is meant when several have a policy of this name.
+        beside: A snapshot of the host that is meant, which says it better than a name.
+
+    Raises:
+        ConfigurationError: The policy has no snapshot at all, or is of several hosts.
+        KeyNotFoundError: No key at hand opens metadata.
+        IntegrityError: Damage hides whose snapshots there are.
+    """
+    commits = _some_of_policy(repository, policy)
+    if beside is not None:
+        return [commit for commit in commits if commit.host == beside.host]
+    return _of_host(repository, policy, commits, host)
+
+
+def _some_of_policy(repository: Repository, policy: str | None) -> list[Commit]:
+    """Return the commits of a policy, of whichever host.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    commits = _of_policy(repository, policy)
+    if not commits:
+        known = sorted({line.root.policy for line in _lines(repository) if line.root is not None})
+        raise ConfigurationError(
+            f"policy {policy!r} has no snapshot in {repository.store.location} "
+            f"(there: {', '.join(known) or 'none'})",
+            hint="Name one of these policies, or run drkeeper backup first.",
+        )
+    return commits
 
 
 def _of_host(

@@ -15,9 +15,10 @@ from drkeeper.errors import (
     KeyNotFoundError,
     TargetError,
 )
+from drkeeper.model.entry import Entry, EntryFlag, Extra, FileType
 from drkeeper.operations.backup import back_up
-from drkeeper.operations.contents import Change, differences, entries, write_content
-from drkeeper.operations.snapshots import choose, snapshots
+from drkeeper.operations.contents import Change, Named, differences, entries, write_content
+from drkeeper.operations.snapshots import choose, history, snapshots
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.creation import new_host_key, with_host
 from drkeeper.repository.keyfile import KeyFile
@@ -138,6 +139,29 @@ def test_differences_say_what_became_of_each_path(machine):
     assert list(again) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        ({"major": 1, "minor": 3}, {"major": 1, "minor": 5}, Change.CONTENT),
+        ({"major": 1, "minor": 3}, {"major": 8, "minor": 3}, Change.CONTENT),
+        ({"fsflags": 0x10}, {}, Change.METADATA),
+        ({"project": 1}, {"project": 2}, Change.METADATA),
+        ({"flags": int(EntryFlag.RACY)}, {}, None),
+    ],
+    ids=str,
+)
+def test_all_that_is_restored_is_compared(old, new, change):
+    """Another device behind the same name is another content; flags and quotas are metadata."""
+
+    def entry(**extra):
+        what = Entry(b"dev/x", FileType.CHARACTER, 0o600, 0, 0, 1, 1, 1, 1, 1, 0)
+        what.extra = Extra(**extra)
+        return iter([Named(what, "root", "root")])
+
+    found = [each for each, _, _ in differences(entry(**old), entry(**new))]
+    assert found == ([] if change is None else [change])
+
+
 def test_one_file_comes_out_byte_for_byte(machine):
     """Small, empty, of several chunks."""
     large = random.Random(1).randbytes(9 * 1024 * 1024)
@@ -230,6 +254,22 @@ def test_one_hosts_data_is_never_restored_for_anothers(machine, joined):
     for unknown in (None, "attic"):
         with pytest.raises(ConfigurationError, match="of 2 hosts here: desk, till"):
             choose(repository, "shop", now, host=unknown)
+
+
+def test_the_history_of_a_policy_is_one_hosts(machine, joined):
+    """What another host has is no change: comparing the newest two compares one host's."""
+    machine.write("a", b"1")
+    mine = [taken(machine)]
+    others = [taken_by(machine, joined), taken_by(machine, joined)]
+    mine.append(taken(machine))
+    repository = keeper(machine)
+    assert history(repository, "shop", host="till") == mine
+    assert history(repository, "shop", host="desk") == others
+    assert history(repository, "shop", host="till", beside=others[0]) == others
+    with pytest.raises(ConfigurationError, match="of 2 hosts"):
+        history(repository, "shop", host="attic")
+    with pytest.raises(ConfigurationError, match="there: shop"):
+        history(repository, "another", host="till")
 
 
 def test_a_host_that_takes_anothers_name_is_not_taken_for_it(machine, joined):

@@ -6,7 +6,7 @@ import click
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names, snapshot_ids
-from drkeeper.app.cli.invocation import this_invocation
+from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.listing import entry_fields
 from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.reaching import Reach, looking_options
@@ -14,7 +14,7 @@ from drkeeper.app.cli.text import path_from_user, safe_path
 from drkeeper.errors import InstantNotReachableError
 from drkeeper.model.instants import rfc3339
 from drkeeper.operations.contents import Change, differences, entries
-from drkeeper.operations.snapshots import choose, snapshots
+from drkeeper.operations.snapshots import choose, history
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
 
@@ -45,7 +45,7 @@ def command(
     """
     called = this_invocation()
     repository = open_repository(called, reach, policy)
-    first, second = _two(repository, policy, old, new)
+    first, second = _two(called, repository, policy, (old, new))
     called.output.note(
         f"from snapshot {first.n}, {rfc3339(first.consistent_at)}, "
         f"to {second.n}, {rfc3339(second.consistent_at)}"
@@ -70,19 +70,23 @@ def command(
 
 
 def _two(
-    repository: Repository, policy: str, old: str | None, new: str | None
+    called: Invocation, repository: Repository, policy: str, names: tuple[str | None, str | None]
 ) -> tuple[Commit, Commit]:
     """Return the two that are meant; what an interrupted backup left is compared only by name.
+
+    Two that are not named are of one host: what another one has is no change.
 
     Raises:
         InstantNotReachableError: There are not two.
     """
     first, second = (
-        choose(repository, policy, name) if name is not None else None for name in (old, new)
+        choose(repository, policy, name) if name is not None else None for name in names
     )
     if first is not None and second is not None:
         return first, second
-    there = [found.commit for found in snapshots(repository, policy) if found.commit.complete]
+    host = called.configuration.host
+    commits = history(repository, policy, host=host, beside=first)
+    there = [commit for commit in commits if commit.complete]
     if first is not None and there:
         return first, there[-1]
     if len(there) < _NEEDED:

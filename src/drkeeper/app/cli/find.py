@@ -11,7 +11,7 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.listing import entry_fields
-from drkeeper.app.cli.opening import open_repository
+from drkeeper.app.cli.opening import damage_warner, open_repository
 from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import safe_path
 from drkeeper.model.instants import rfc3339
@@ -45,7 +45,7 @@ def command(
     called = this_invocation()
     repository = open_repository(called, reach, policy)
     if every:
-        commits = [found.commit for found in snapshots(repository, policy)]
+        commits = [found.commit for found in snapshots(repository, policy, damage_warner(called))]
     else:
         commits = [find_snapshot(called, repository, Wanted(policy, instant, snapshot))]
     matchers = [_matcher(pattern) for pattern in patterns]

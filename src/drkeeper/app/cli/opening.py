@@ -1,10 +1,23 @@
 """Open the repository that holds a policy's snapshots."""
 
+from collections.abc import Callable
+
 from drkeeper.app.cli.invocation import Invocation
 from drkeeper.app.cli.reaching import Reach, access
 from drkeeper.app.wiring.repositories import open_for_reading
 from drkeeper.errors import IntegrityError
+from drkeeper.model.instants import rfc3339
+from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
+
+
+def damage_warner(called: Invocation) -> Callable[[Commit, IntegrityError], None]:
+    """Return what tells of a snapshot that cannot be read while others are looked at."""
+
+    def warn(commit: Commit, error: IntegrityError) -> None:
+        called.output.warning(f"snapshot {commit.n} of {rfc3339(commit.consistent_at)}: {error}")
+
+    return warn
 
 
 def open_repository(called: Invocation, reach: Reach, policy: str | None) -> Repository:

@@ -6,14 +6,12 @@ from drkeeper.app.cli.choosing import zone_of
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import this_invocation
-from drkeeper.app.cli.opening import open_repository
+from drkeeper.app.cli.opening import damage_warner, open_repository
 from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import safe, table
-from drkeeper.errors import IntegrityError
-from drkeeper.model.instants import local_text, rfc3339
+from drkeeper.model.instants import local_text
 from drkeeper.model.quantities import format_size
 from drkeeper.operations.snapshots import Snapshot, snapshots
-from drkeeper.repository.commit import Commit
 
 
 @make_command()
@@ -29,11 +27,7 @@ def command(policy: str | None, *, reach: Reach, tags: tuple[str, ...]) -> None:
     called = this_invocation()
     repository = open_repository(called, reach, policy)
     rows = []
-
-    def warn(commit: Commit, error: IntegrityError) -> None:
-        called.output.warning(f"snapshot {commit.n} of {rfc3339(commit.consistent_at)}: {error}")
-
-    for snapshot in snapshots(repository, policy, warn):
+    for snapshot in snapshots(repository, policy, damage_warner(called)):
         if not _is_marked(snapshot, tags):
             continue
         called.output.item(_fields(snapshot))

@@ -6,6 +6,7 @@ import click
 
 from drkeeper.app.cli.choosing import Wanted, find_snapshot, zone_of
 from drkeeper.app.cli.invocation import Invocation
+from drkeeper.app.cli.opening import damage_warner
 from drkeeper.app.cli.text import command_line, path_from_user, safe, table
 from drkeeper.app.wiring.restores import Recovery
 from drkeeper.errors import ConfigurationError
@@ -26,7 +27,7 @@ def ask(called: Invocation, repository: Repository) -> Recovery:
         ConfigurationError: There is nothing to restore.
         click.Abort: Somebody would rather not.
     """
-    there = snapshots(repository)
+    there = snapshots(repository, unreadable=damage_warner(called))
     if not there:
         raise ConfigurationError(
             f"there are no snapshots in {repository.store.location}",

@@ -143,17 +143,9 @@ class Results:
             Sample(**sample | {"took": Measured(**sample["took"])}) for sample in earlier["samples"]
         ]
 
-    def begin_part(self, part: dict[str, object]) -> None:
-        """Note what the samples that follow were taken with."""
-        self.parts.append(part)
-
     def rounds(self, data: str) -> int:
         """Return how many rounds of a tree there are, whole or not."""
         return 1 + max((s.number for s in self.samples if s.data == data), default=-1)
-
-    def add(self, sample: Sample) -> None:
-        """Keep one more sample."""
-        self.samples.append(sample)
 
     def rows(self) -> list[Row]:
         """Return a row for each step of each tree, in the order of the tables."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import data
-from benchmarks.budgets import CHANGED, COLD, FIRST, WARM
+from benchmarks.budgets import CHANGED, COLD, FIRST, SAME, WARM
 from benchmarks.disk import drop_from_cache
 from benchmarks.results import Sample
 from benchmarks.tools import Tool
@@ -77,7 +77,8 @@ class Round:
             self.rubbish.leave(tool.work)
             tool.init()
         self.rubbish.wait()
-        self.wait_until_old(self.tree)
+        if SAME in self.steps or CHANGED in self.steps:
+            self.wait_until_old(self.tree)
         data.warm(self.tree)
         for step in self.steps:
             if step == CHANGED:

@@ -91,7 +91,11 @@ class Benchmark:
 
     def run(self, cases: tuple[str, ...], steps: tuple[str, ...], rounds: int) -> None:
         """Run the rounds; each takes every case once, so that an early end leaves whole ones."""
-        for kind in {name.removeprefix("s3-"): None for name in cases}:
+        kinds = {name.removeprefix("s3-"): None for name in cases}
+        for folder in (self.work / "rounds", *map(self._tree, kinds)):
+            self.rubbish.leave(folder)  # an interrupted run left it; an earlier one changed it
+        self.rubbish.remove()
+        for kind in kinds:
             self._make_tree(kind)
         os.sync()
         begun = {name: self.results.rounds(name) for name in ("start", *cases)}
@@ -105,10 +109,8 @@ class Benchmark:
         return self.work / "data" / kind
 
     def _make_tree(self, kind: str) -> None:
-        """Make a tree anew; an earlier run has changed it."""
         tree = self._tree(kind)
         print(f"making {tree}", flush=True)
-        data.remove(tree)
         if kind == "large":
             data.make_large(tree, int(2 * GIB * self.scale), 1)
         elif kind == "text":
@@ -148,7 +150,7 @@ class Benchmark:
 
     def _record(self, sample: Sample) -> None:
         """Keep a sample, say it, and write the files, so that an interruption costs none."""
-        self.results.add(sample)
+        self.results.samples.append(sample)
         self.results.write()
         took = sample.took
         print(
@@ -168,9 +170,9 @@ def machine(restic: str | None, borg: str | None) -> dict[str, object]:
         "memory GiB": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "drkeeper": version(DRKEEPER),
-        "restic": version(restic) if restic else "left out",
-        "borg": version(borg) if borg else "left out",
+        "drkeeper": version(DRKEEPER).removeprefix("drkeeper "),
+        "restic": version(restic).removeprefix("restic ") if restic else "not installed",
+        "borg": version(borg).removeprefix("borg ") if borg else "not installed",
     }
 
 
@@ -189,6 +191,18 @@ def part(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def cases_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return what to run, without what cannot run here; says what is left out."""
+    if args.million:
+        return ("million",)
+    chosen: tuple[str, ...] = args.data
+    if args.no_s3 or not s3.available():
+        if not args.no_s3:
+            print("no S3 server is installed: its cases are left out")
+        chosen = tuple(name for name in chosen if not name.startswith("s3-"))
+    return chosen
+
+
 def main() -> None:
     """Run what was asked for and print the table."""
     args = parse()
@@ -197,23 +211,19 @@ def main() -> None:
     free = shutil.disk_usage(args.work).free
     if free < ROOM * args.scale:
         raise SystemExit(f"{args.work} has {free / GIB:.0f} GiB free; {ROOM / GIB:g} are needed")
-    cases = ("million",) if args.million else args.data
-    steps = (SAME, WARM) if args.million else tuple(STEPS[name] for name in args.steps)
-    if args.no_s3 or not s3.available():
-        print("the S3 cases are left out" + ("" if args.no_s3 else ": no server is installed"))
-        cases = tuple(name for name in cases if not name.startswith("s3-"))
     restic, borg = newest_restic(args.work), shutil.which("borg")
-    results = Results(args.output, args.scale, machine(restic, None if args.no_borg else borg))
+    results = Results(args.output, args.scale, machine(restic, borg))
     if args.add and args.output.exists():
         results.add_to_earlier()
-    results.begin_part(part(args))
+    steps = tuple(STEPS[name] for name in args.steps)
     if args.million:
-        restic = borg = None
+        args.rounds, steps, restic, borg = 1, (SAME, WARM), None, None
+    elif args.no_borg:
+        borg = None
+    results.parts.append(part(args))
     bench = Benchmark(args.work, args.scale, restic, borg, results, Rubbish())
-    bench.rubbish.leave(args.work / "rounds")  # of a run that was interrupted
-    bench.rubbish.remove()
     try:
-        bench.run(cases, steps, 1 if args.million else args.rounds)
+        bench.run(cases_of(args), steps, args.rounds)
     finally:
         bench.rubbish.remove()
     print("\n" + "\n".join(results.table()))

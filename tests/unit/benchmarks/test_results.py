@@ -15,10 +15,7 @@ def sample(tool, wall_s, *, number=0, data="text", step=FIRST, peak_mib=100.0, *
 
 
 def results_of(tmp_path, *samples, scale=1.0):
-    results = Results(tmp_path / "results.json", scale, MACHINE)
-    for one in samples:
-        results.add(one)
-    return results
+    return Results(tmp_path / "results.json", scale, MACHINE, samples=list(samples))
 
 
 def test_a_ratio_is_the_best_peers_median_over_drkeepers(tmp_path):
@@ -75,9 +72,9 @@ def test_a_later_run_adds_to_an_earlier_one(tmp_path):
     results_of(tmp_path, sample("drkeeper", 2.0)).write()
     second = results_of(tmp_path)
     second.add_to_earlier()
-    second.begin_part({"commit": "abc"})
+    second.parts.append({"commit": "abc"})
     assert second.rounds("text") == 1
-    second.add(sample("drkeeper", 4.0, number=1))
+    second.samples.append(sample("drkeeper", 4.0, number=1))
     second.write()
     document = json.loads((tmp_path / "results.json").read_text())
     assert [s["took"]["wall_s"] for s in document["samples"]] == [2.0, 4.0]

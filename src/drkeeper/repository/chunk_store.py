@@ -14,9 +14,9 @@ from typing import Final, Protocol
 import msgspec
 
 from drkeeper.crypto.digests import digest, keyed
-from drkeeper.crypto.sealing import Draft, Header, Kind, seal, sealed_bytes
+from drkeeper.crypto.sealing import Draft, Header, Kind, seal_into, sealed_bytes
 from drkeeper.faults import point
-from drkeeper.repository.buffers import Buffer, BufferPool
+from drkeeper.repository.buffers import Buffer, BufferPool, pages
 from drkeeper.repository.cache import ChunkAt
 from drkeeper.repository.compression import Compressor
 from drkeeper.repository.inventory import NewObjects, StoredObject
@@ -251,7 +251,10 @@ def meta_emitter(
     def emit(object_id: bytes, plain: bytearray) -> None:
         def work(_: None) -> None:
             header = context.header(kind, object_id)
-            context.put(header, memoryview(seal(key, header, plain)))
+            # Pages go back to the system at once; a thread's heap would keep its longest object.
+            sealed = memoryview(pages(sealed_bytes(kind, len(plain))))
+            seal_into(key, header, memoryview(plain), sealed)
+            context.put(header, sealed)
 
         uploads.hand(work)
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -26,6 +26,9 @@ from drkeeper.repository.snapshot_root import PieceAt
 from drkeeper.repository.workers import Workers
 
 Origin = StoredContent | PreviousPiece | None
+
+_CACHED_AT_ONCE: Final = 16
+"""So many new pieces, some 1.5 MB, wait for the cache: few writes, and little memory."""
 
 
 class OwnerNames(Protocol):
@@ -66,7 +69,7 @@ class Tables:
     Attributes:
         pieces: In path order; ``None`` for one that is being compressed.
         packs: (session, id) of all packs.
-        cached: New pieces, for the cache.
+        cached: New pieces that the cache does not have yet.
     """
 
     pieces: list[PieceAt | None] = field(default_factory=list)
@@ -85,6 +88,7 @@ class ManifestWriter:
         meta: PartWriter,
         *,
         piece_key: bytes,
+        remember: Callable[[list[CachedPart]], None],
     ) -> None:
         """Append pieces to ``meta``.
 
@@ -94,6 +98,7 @@ class ManifestWriter:
             workers: Those that place chunks; they compress pieces too.
             meta: Takes the pieces; used under a lock of this object.
             piece_key: Names pieces.
+            remember: Takes pieces for the cache, from any thread.
         """
         self.tables = Tables()
         self._owners = owners
@@ -102,6 +107,7 @@ class ManifestWriter:
         self._meta = meta
         self._meta_lock = Lock()
         self._piece_key = piece_key
+        self._remember = remember
         self._entries: list[Entry] = []
         self._origins: list[Origin] = []
         self._weight = 0
@@ -249,7 +255,13 @@ class ManifestWriter:
             with self._meta_lock:
                 place = self._meta.append(body, plain=len(data), codec=codec, part_digest=name)
                 self.tables.pieces[cut.slot] = PieceAt(first, count, place)
-                self.tables.cached.append(CachedPart(name, codec, len(data), bytes(body), prefixes))
+                cached = self.tables.cached
+                cached.append(CachedPart(name, codec, len(data), bytes(body), prefixes))
+                full = len(cached) >= _CACHED_AT_ONCE
+                if full:
+                    self.tables.cached = []
+            if full:
+                self._remember(cached)
 
         self._workers.hand(work)
 

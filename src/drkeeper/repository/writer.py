@@ -124,7 +124,12 @@ class SnapshotWriter:
             session.id, meta_emitter(context, Kind.META, session.keys.meta, self._uploads)
         )
         self._manifest = ManifestWriter(
-            owners, self._sink, self._workers, meta, piece_key=domain.piece_key
+            owners,
+            self._sink,
+            self._workers,
+            meta,
+            piece_key=domain.piece_key,
+            remember=lambda parts: cache.keep_parts(session.lineage, parts),
         )
         self._committer = Committer(
             session,

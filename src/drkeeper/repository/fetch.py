@@ -4,8 +4,8 @@ A batch of chunks is grouped by pack; of each pack the segments that hold wanted
 neighbouring ones in one request. Every chunk's id is computed again from what came out. What is
 damaged is damaged alone: the rest of the batch is delivered.
 
-Memory: a batch holds its decoded chunks and the spans they lie in; the caller decides how many
-batches are begun and not yet released.
+Memory: a batch holds its decoded chunks, and the spans of those that are stored as they are; the
+caller decides how many batches are begun and not yet released.
 """
 
 from collections import OrderedDict
@@ -34,7 +34,7 @@ class Batch:
         self._last = b""
         self._arriving: dict[bytes, Future[None]] = {}
         self._arrived: dict[bytes, memoryview | IntegrityError] = {}
-        self._spans: list[Span] = []
+        self._spans: list[list[Span]] = []
         missing = []
         for ref in refs:
             self._last = ref.id
@@ -45,7 +45,7 @@ class Batch:
                 self._arrived[ref.id] = known
         for read in plan_reads(missing):
             spans, future = fetcher.submit(self, read)
-            self._spans += spans
+            self._spans.append(spans)
             for ref in read.chunks:
                 self._arriving[ref.id] = future
 
@@ -80,7 +80,8 @@ class Batch:
         self._arriving.clear()
         self._fetcher.keep(self._arrived, self._last)
         self._arrived.clear()
-        self._fetcher.give(self._spans)
+        for spans in self._spans:
+            self._fetcher.give(spans)
         self._spans.clear()
 
 
@@ -119,7 +120,10 @@ class Fetcher:
         return Batch(self, refs)
 
     def submit(self, batch: Batch, read: PackRead) -> tuple[list[Span], Future[None]]:
-        """Fetch of one pack what a batch wants, in other threads; give the spans back later."""
+        """Fetch of one pack what a batch wants, in other threads.
+
+        When the fetching is done, the spans are those in which chunks lie; give them back later.
+        """
         spans = self._spans.take(read)
         return spans, self._pool.submit(self._decode, batch, read, spans)
 
@@ -151,7 +155,7 @@ class Fetcher:
             while self._kept_bytes > _KEPT_BYTES:
                 self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
-    def _decode(self, batch: Batch, read: PackRead, spans: Sequence[Span]) -> None:
+    def _decode(self, batch: Batch, read: PackRead, spans: list[Span]) -> None:
         try:
             for span in spans:
                 span.wait()
@@ -159,10 +163,16 @@ class Fetcher:
             for ref in read.chunks:
                 batch.deliver(ref.id, error)
             return
+        owned = True
         for ref in read.chunks:
             if self._ended:
                 return
-            batch.deliver(ref.id, self._chunk(ref, spans))
+            chunk = self._chunk(ref, spans)
+            owned = owned and (isinstance(chunk, IntegrityError) or _owned(chunk))
+            batch.deliver(ref.id, chunk)
+        if owned:  # nothing lies in them: another batch can have the memory now
+            self._spans.give(spans)
+            spans.clear()
 
     def _chunk(self, ref: ChunkRef, spans: Sequence[Span]) -> memoryview | IntegrityError:
         try:

@@ -58,5 +58,5 @@ class RestoreRequest:
     numeric_ids: bool = False
     verify: bool = True
     workers: int = 2 + (cpu_count() or 1)
-    batch_bytes: int = 16 * _MEBI
+    batch_bytes: int = 4 * _MEBI
     cancelled: Callable[[], bool] = bool

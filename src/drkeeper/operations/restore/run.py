@@ -185,7 +185,7 @@ def _totals(
     space = Space(request.target, target)
     files = plain_bytes = 0
     missing = set(request.paths)
-    for entry, _, _, _ in manifest.found(damaged):
+    for entry, _, _, _ in manifest.found(damaged, again=True):
         files += 1
         missing.discard(entry.path)
         if entry.type == FileType.FILE:
@@ -243,6 +243,7 @@ class _Run:
             NoSpaceError: The target is too small.
         """
         request = self._request
+        syscalls.share_one_heap()
         self._pool = self._stack.enter_context(ThreadPoolExecutor(request.workers))
         self._manifest = Manifest(request.reader, request.paths, self._pool)
         _ = request.reader.root
@@ -383,11 +384,10 @@ class _Run:
 
     def _late_flags(self) -> None:
         """Set inode flags last: a file that may not be changed cannot be completed either."""
-        for unit in self._tree.late:
-            extra = unit.entry.extra
+        for path, extra in self._tree.late:
             try:
                 flags = os.O_RDONLY | os.O_NONBLOCK
-                fd = self._target.open_path(unit.entry.path, flags)
+                fd = self._target.open_path(path, flags)
                 try:
                     if extra.project:
                         syscalls.set_project(fd, extra.project)
@@ -399,7 +399,7 @@ class _Run:
                 self._tally.add(
                     Severity.WARNING,
                     "flags",
-                    unit.entry.path,
+                    path,
                     f"inode flags not restored: {error.strerror}",
                 )
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from drkeeper.errors import IntegrityError
 from drkeeper.faults import point
-from drkeeper.model.entry import Entry, FileType
+from drkeeper.model.entry import Entry, Extra, FileType
 from drkeeper.operations.restore import nodes
 from drkeeper.operations.restore.directories import Directories, Frame
 from drkeeper.operations.restore.layout import has_content
@@ -29,7 +29,7 @@ class Tree:
     """Applies units, in path order, to a target.
 
     Attributes:
-        late: Units with inode flags, which are set when everything else is done.
+        late: Paths with inode flags, which are set when everything else is done.
     """
 
     def __init__(self, means: Means) -> None:
@@ -44,7 +44,7 @@ class Tree:
         self._handed: list[Future[Written]] = []
         self._large: nodes.LargeFile | None = None
         self._linked: dict[tuple[int, int], tuple[bytes, int, int, int]] = {}
-        self.late: list[Unit] = []
+        self.late: list[tuple[bytes, Extra]] = []
 
     @property
     def devices(self) -> dict[int, int]:
@@ -397,6 +397,6 @@ class Tree:
         extra = unit.entry.extra
         if extra.fsflags or extra.project:
             if self._means.rights.privileged:
-                self.late.append(unit)
+                self.late.append((unit.entry.path, extra))
             else:
                 self._tally.once(Severity.NOTE, "flags", "inode flags and project ids left out")

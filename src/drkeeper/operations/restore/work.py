@@ -21,12 +21,11 @@ from drkeeper.repository.reads import ChunkRef
 LARGE_BYTES = 4 * 1024 * 1024
 """Files from here on are written chunk by chunk, by several threads: as long as the longest chunk."""
 
-_UNITS = 4096
+_UNITS = 2048
 """Most paths in a batch, so that a million empty files are not one batch."""
 
-
-_KEPT_ENTRIES = 64 * 1024
-"""Manifests up to here are kept decoded between planning and restoring: about 35 MB."""
+_KEPT_ENTRIES = 16 * 1024
+"""Manifests up to here are kept decoded between planning and restoring: about 9 MB."""
 
 _SLASH = ord("/")
 _CONTINUED = int(EntryFlag.CONTINUED)
@@ -93,8 +92,8 @@ class Found(NamedTuple):
 class Manifest:
     """The entries of some paths, of all below them, and of the directories above them.
 
-    A short manifest is decoded once and kept; a long one is read again for each pass. The next
-    piece is fetched while one is used.
+    A short manifest that is needed twice is kept decoded; a long one is read again. The next piece
+    is fetched while one is used.
     """
 
     def __init__(self, reader: SnapshotReader, paths: tuple[bytes, ...], pool: Executor) -> None:
@@ -107,23 +106,27 @@ class Manifest:
             path[:at] for path in paths for at in range(len(path)) if path[at] == _SLASH
         )
         self._numbers = reader.pieces_holding(paths)
-        self._passes = 0
         self._known: dict[int, tuple[Piece, list[ChunkRef]]] = {}
-        self._keep = sum(reader.root.pieces[n].entries for n in self._numbers) <= _KEPT_ENTRIES
+        self._short = sum(reader.root.pieces[n].entries for n in self._numbers) <= _KEPT_ENTRIES
 
     @property
     def pieces(self) -> int:
         """How many pieces there are to read."""
         return len(self._numbers)
 
-    def found(self, on_damage: Callable[[bytes, IntegrityError], None]) -> Iterator[Found]:
-        """Yield entries in path order; a piece that cannot be read is told, and passed over."""
-        self._passes += 1
+    def found(
+        self, on_damage: Callable[[bytes, IntegrityError], None], *, again: bool = False
+    ) -> Iterator[Found]:
+        """Yield entries in path order; a piece that cannot be read is told, and passed over.
+
+        ``again`` says that another pass will follow.
+        """
+        keep = again and self._short
         arriving: Future[tuple[Piece, list[ChunkRef]]] | None = None
         for at, number in enumerate(self._numbers):
-            current = arriving or self._pool.submit(self._load, number)
+            current = arriving or self._pool.submit(self._load, number, keep=keep)
             following = self._numbers[at + 1 : at + 2]
-            arriving = self._pool.submit(self._load, following[0]) if following else None
+            arriving = self._pool.submit(self._load, following[0], keep=keep) if following else None
             try:
                 piece, refs = current.result()
             except IntegrityError as error:
@@ -131,7 +134,7 @@ class Manifest:
                 continue
             yield from self._chosen(piece, refs)
 
-    def _load(self, number: int) -> tuple[Piece, list[ChunkRef]]:
+    def _load(self, number: int, *, keep: bool) -> tuple[Piece, list[ChunkRef]]:
         known = self._known.pop(number, None)  # kept from one pass to the next, and no longer
         if known is not None:
             return known
@@ -141,7 +144,7 @@ class Manifest:
             ChunkRef(*packs[row.pack], row.offset, row.stored, row.plain, row.codec, row.id)
             for row in piece.chunks
         ]
-        if self._keep and self._passes == 1:
+        if keep:
             self._known[number] = piece, refs
         return piece, refs
 

@@ -195,7 +195,7 @@ def _totals(
     count = tally.counts[Severity.DAMAGED]
     if missing and not count:
         raise TargetError(
-            f"the snapshot has no {printable(min(missing))}",
+            f"the snapshot has no {printable(b'/' + min(missing))}",
             hint="List it with 'drkeeper ls'.",
         )
     if space.free_files is not None and space.files > space.free_files:
@@ -233,6 +233,7 @@ class _Run:
         self._phase_at = self._clock.monotonic()
         self._ticker = Ticker(self._clock)
         self._units = 0
+        self._content_bytes = 0
         self._resumed = False
         self._fetched = 0
 
@@ -348,6 +349,10 @@ class _Run:
         done.batch.release()
         units = done.work.units
         self._units += sum(unit.last for unit in units)
+        # Also what was left alone or could not be restored: nobody has to wait for it.
+        self._content_bytes += sum(
+            sum(unit.extents[2::3]) for unit in units if unit.kind != Kind.LINK
+        )
         self._fetched = fetcher.stored_bytes
         self._tell("restore", units[-1].entry.path)
 
@@ -434,13 +439,12 @@ class _Run:
     def _tell(self, phase: str, path: bytes, *, force: bool = False) -> None:
         if not force and not self._ticker.due():
             return
-        tally = self._tally
         self._on_progress(
             Progress(
                 phase,
                 files=self._units,
                 files_total=self._plan.files,
-                plain_bytes=tally.plain_bytes + tally.kept_bytes,
+                plain_bytes=self._content_bytes,
                 plain_total=self._plan.plain_bytes,
                 stored_bytes=self._fetched,
                 current_path=path,

@@ -125,10 +125,11 @@ class Target:
         names: Temporary names for this run.
     """
 
-    def __init__(self, root: int, path: bytes, *, created: bool, resolver: Resolver) -> None:
+    def __init__(self, root: int, path: bytes, *, made: list[bytes], resolver: Resolver) -> None:
         self.root = root
         self.path = path
-        self.created = created
+        self.created = bool(made) and made[-1] == path
+        self._made = made
         self.names = Names()
         self._resolve = resolver
         try:
@@ -149,15 +150,10 @@ class Target:
         Raises:
             TargetError: It cannot be made or opened, or another restore holds it.
         """
-        created = False
+        made: list[bytes] = []
         try:
             point("operations.restore.target.create")
-            try:
-                os.makedirs(os.path.dirname(path.rstrip(b"/")) or b".", 0o700, exist_ok=True)
-                os.mkdir(path, 0o700)
-                created = True
-            except FileExistsError:
-                pass
+            made = _make(path)
             # Not through a link either: whoever can put one there chooses where we write.
             root = os.open(path, OPEN_DIRECTORY)
         except OSError as error:
@@ -170,7 +166,7 @@ class Target:
                 f"cannot use {printable(path)} as a target: {error.strerror}",
                 hint="Choose a directory that you may write to with --to.",
             ) from error
-        return cls(root, path, created=created, resolver=resolver or best_resolver())
+        return cls(root, path, made=made, resolver=resolver or best_resolver())
 
     def __enter__(self) -> Self:
         return self
@@ -182,6 +178,10 @@ class Target:
         trace: TracebackType | None,
     ) -> None:
         os.close(self.root)
+        if error is not None:  # a restore that was refused leaves nothing, not even the place
+            with suppress(OSError):
+                for each in reversed(self._made):
+                    os.rmdir(each)
 
     def open_path(self, path: bytes, flags: int) -> int:
         """Open something below the root by its whole path; the caller closes it.
@@ -209,6 +209,25 @@ class Target:
             return fd
         os.close(fd)
         return None
+
+
+def _make(path: bytes) -> list[bytes]:
+    """Make a directory and those above it; return those that were missing, from the top.
+
+    Raises:
+        OSError: One of them cannot be made.
+    """
+    missing = []
+    above = path
+    while above and not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above.rstrip(b"/"))
+    made = []
+    for each in reversed(missing):
+        with suppress(FileExistsError):  # somebody else made it just now
+            os.mkdir(each, 0o700)
+            made.append(each)
+    return made
 
 
 def lookup(directory: int, name: bytes) -> os.stat_result | None:

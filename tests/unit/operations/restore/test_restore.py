@@ -111,8 +111,23 @@ def test_a_sub_path_brings_what_is_above(crafter, target):
 
 def test_an_unknown_path_is_refused(crafter, target):
     """Asking for what is not in the snapshot is an error that names it."""
-    with pytest.raises(TargetError, match="no nothing"):
+    with pytest.raises(TargetError, match="no /nothing"):
         restore(_request(_tree(crafter), target, paths=(b"nothing",)))
+
+
+def test_a_refused_restore_leaves_no_directory(crafter, target):
+    """What is refused before anything is written leaves no target, nor directories above it."""
+    with pytest.raises(TargetError, match="no /nothing"):
+        restore(_request(_tree(crafter), target / "in" / "here", paths=(b"nothing",)))
+    assert not target.exists()
+
+
+def test_a_refused_restore_leaves_a_directory_that_was_there(crafter, target):
+    """An empty target that somebody made before stays."""
+    target.mkdir()
+    with pytest.raises(TargetError, match="no /nothing"):
+        restore(_request(_tree(crafter), target, paths=(b"nothing",)))
+    assert target.is_dir()
 
 
 def test_a_full_directory_is_refused(crafter, target):
@@ -360,6 +375,15 @@ def test_progress_knows_the_whole_from_the_start(crafter, target):
     assert seen[0].files_total == 10
     assert seen[0].plain_bytes == 0
     assert seen[0].remaining_s(1.0) is None
+    assert seen[-1].fraction == 1.0
+
+
+def test_progress_counts_what_is_left_alone(crafter, target):
+    """Files that stay as they are, or cannot be restored, are not waited for."""
+    reader = _tree(crafter)
+    restore(_request(reader, target))
+    seen: list[Progress] = []
+    restore(_request(reader, target, overwrite=Overwrite.NEVER), seen.append)
     assert seen[-1].fraction == 1.0
 
 

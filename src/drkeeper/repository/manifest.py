@@ -30,6 +30,13 @@ Origin = StoredContent | PreviousPiece | None
 _CACHED_AT_ONCE: Final = 16
 """So many new pieces, some 1.5 MB, wait for the cache: few writes, and little memory."""
 
+_MOST_UNCUT: Final = 16_384
+"""Entries, some 10 MB, that wait for joined files; then these are cut, however little they fill.
+
+Where one file in a hundred has changed, most pieces have to wait for one, and with them everything
+that has not changed.
+"""
+
 
 class OwnerNames(Protocol):
     """Names of users and groups."""
@@ -113,6 +120,8 @@ class ManifestWriter:
         self._weight = 0
         self._held: PreviousPiece | None = None
         self._cuts: deque[_Cut] = deque()
+        self._uncut = 0
+        self._uncut_generation = 0
 
     def add(self, entry: Entry, content: StoredContent | None) -> None:
         """Add an entry that was read."""
@@ -210,8 +219,18 @@ class ManifestWriter:
         work = -1 if self._sink.waiting else self._workers.handed
         generation = self._sink.generation
         self._cuts.append(_Cut(self._entries, self._origins, generation, work, slot))
+        if work < 0:
+            self._limit_uncut(generation, len(self._entries))
         self._entries, self._origins, self._weight = [], [], 0
         self._encode_ready()
+
+    def _limit_uncut(self, generation: int, entries: int) -> None:
+        """Cut the joined files when too many entries wait for that."""
+        if generation != self._uncut_generation:
+            self._uncut_generation, self._uncut = generation, 0
+        self._uncut += entries
+        if self._uncut >= _MOST_UNCUT:
+            self._sink.cut_joined()
 
     def _encode_ready(self) -> None:
         cuts = self._cuts

@@ -59,7 +59,7 @@ def writer(path, name, count):
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "state" / "ledger.db"
+    path = tmp_path / "state" / "ledger.sqlite"
     ledger_at(path).close()
     return path
 
@@ -82,7 +82,7 @@ def test_eight_processes_write_at_once(path):
 
 def test_processes_that_make_the_ledger_at_once_make_one(tmp_path):
     """Of four first runs on a machine, one makes the ledger and all write to it."""
-    path = tmp_path / "state" / "ledger.db"
+    path = tmp_path / "state" / "ledger.sqlite"
     writers = [writer(path, f"policy{n}", 3) for n in range(4)]
     for one in writers:
         one.communicate(timeout=60)
@@ -90,7 +90,7 @@ def test_processes_that_make_the_ledger_at_once_make_one(tmp_path):
     with ledger_at(path) as ledger:
         assert ledger.verify().ok
         assert len(ledger.runs()) == 12
-    assert os.listdir(path.parent) == ["ledger.db"]
+    assert os.listdir(path.parent) == ["ledger.sqlite"]
 
 
 def kill_writers(path, *, times):
@@ -115,7 +115,7 @@ def kill_writers(path, *, times):
         run, _, ended = line.partition(" ")
         expected = {RunState.SUCCEEDED} if ended == "ended" else set(RunState) - {RunState.RUNNING}
         assert states[run] in expected
-    assert os.listdir(path.parent) == ["ledger.db"]
+    assert os.listdir(path.parent) == ["ledger.sqlite"]
 
 
 def test_a_killed_writer_loses_nothing_it_was_told_is_kept(path):
@@ -172,7 +172,7 @@ def points_of_work(folder):
     controller = Controller()
     faults.install(controller)
     try:
-        work(folder / "state" / "ledger.db")
+        work(folder / "state" / "ledger.sqlite")
     finally:
         faults.install(None)
     return controller.seen
@@ -184,7 +184,7 @@ def test_an_error_at_any_point_leaves_a_ledger_that_works(tmp_path, controlled):
     assert len(seen) >= 18
     for name, hits in seen.items():
         for hit in {1, hits}:
-            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.db"
+            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.sqlite"
             controlled(Controller(name, hit, cut))
             with pytest.raises(CutError):
                 work(path)
@@ -196,7 +196,7 @@ def test_a_crash_at_any_point_leaves_a_ledger_that_works(tmp_path, controlled):
     """The process ends at once at every fault point, first and last hit; the next one goes on."""
     for name, hits in points_of_work(tmp_path / "whole").items():
         for hit in {1, hits}:
-            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.db"
+            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.sqlite"
             child = os.fork()
             if child == 0:
                 controlled(Controller(name, hit, lambda: os._exit(99)))
@@ -214,7 +214,7 @@ def _works(path):
     with ledger_at(path) as ledger:
         assert ledger.verify().ok
         assert not any(run.state is RunState.RUNNING for run in ledger.runs())
-    assert os.listdir(path.parent) == ["ledger.db"]
+    assert os.listdir(path.parent) == ["ledger.sqlite"]
 
 
 STEP = '"""Step."""\nrevision = "0002"\ndown_revision = "0001"\ndef upgrade():\n    pass\n'
@@ -283,11 +283,11 @@ def test_a_file_that_may_not_grow_is_an_error_not_a_loss(path, extra):
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 def test_a_ledger_that_cannot_be_made_whole_is_not_made(tmp_path, size):
     """Without room for a new ledger none appears under its name; with room, it is made."""
-    path = tmp_path / "state" / "ledger.db"
+    path = tmp_path / "state" / "ledger.sqlite"
     assert limited(path, size) in {21, 23}
     assert not path.exists()
     ledger_at(path).close()
-    assert os.listdir(path.parent) == ["ledger.db"]
+    assert os.listdir(path.parent) == ["ledger.sqlite"]
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ def fill(ledger):
 
 def test_a_full_disk_is_no_space_and_loses_nothing(tiny_disk):
     """ENOSPC has its own error; what was recorded before is there, and work goes on with room."""
-    path = tiny_disk / "ledger.db"
+    path = tiny_disk / "ledger.sqlite"
     with ledger_at(path) as ledger:
         with pytest.raises(NoSpaceError) as caught:
             fill(ledger)

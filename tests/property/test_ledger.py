@@ -23,7 +23,7 @@ FEW = settings(
 def empty():
     """A ledger just made; histories start from copies of it, for making one takes longest."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ledger.db"
+        path = Path(folder) / "ledger.sqlite"
         ledger_at(path).close()
         yield path
 
@@ -42,7 +42,7 @@ def lived(empty):
 @FEW
 def test_every_history_verifies_and_is_rebuilt_as_it_was(empty, tmp_path, seed, runs):
     """Whatever happened, the ledger verifies, and its tables follow from its events alone."""
-    path = shutil.copy(empty, tmp_path / "ledger.db")
+    path = shutil.copy(empty, tmp_path / "ledger.sqlite")
     with ledger_at(path) as ledger:
         live_through(ledger, seed, runs=runs)
         before = what_a_reader_sees(ledger)
@@ -76,7 +76,7 @@ _EDITS = (
 @settings(FEW, max_examples=60)
 def test_every_edit_of_an_event_is_found(lived, tmp_path, edit, place):
     """An event changed, removed, added or renumbered with a database tool does not verify."""
-    path = shutil.copy(lived, tmp_path / "ledger.db")
+    path = shutil.copy(lived, tmp_path / "ledger.sqlite")
     with ledger_at(path) as ledger:
         last = ledger.verify().events
         seq = 2 + place % (last - 1)
@@ -89,7 +89,7 @@ def test_every_edit_of_an_event_is_found(lived, tmp_path, edit, place):
 def test_events_that_changed_places_are_found(lived, tmp_path, places):
     """Two events that swap their positions do not verify, though each row is one of ours."""
     first, second = places
-    path = shutil.copy(lived, tmp_path / "ledger.db")
+    path = shutil.copy(lived, tmp_path / "ledger.sqlite")
     with ledger_at(path) as ledger:
         behind_its_back(
             path,
@@ -167,7 +167,7 @@ def used_bits(path: Path) -> list[int]:
 
 @pytest.fixture
 def of_twenty(empty, tmp_path):
-    path = tmp_path / "twenty" / "ledger.db"
+    path = tmp_path / "twenty" / "ledger.sqlite"
     path.parent.mkdir(mode=0o700)
     shutil.copy(empty, path)
     with ledger_at(path) as ledger:

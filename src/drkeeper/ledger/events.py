@@ -13,6 +13,7 @@ from enum import StrEnum
 from blake3 import blake3
 
 from drkeeper.errors import LedgerError
+from drkeeper.model.instants import exact_rfc3339
 
 DOMAIN = b"drkeeper/v1/event\0"
 """Begins the hashed bytes. Source: docs/ledger.md, "The chain"."""
@@ -43,7 +44,7 @@ class Event:
 
     Attributes:
         seq: Position, gapless from 1.
-        at: When it was written, as in :func:`text_from_instant`.
+        at: When it was written, as in :func:`drkeeper.model.instants.exact_rfc3339`.
         kind: A ``Kind``, as text: a chain may be checked without knowing every kind.
         body: Canonical JSON object.
         prev: Hash of the event before, ``GENESIS`` for the first.
@@ -107,7 +108,7 @@ _SECRET_WORDS = frozenset(
     }
 )
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_USER_INFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*@")
+_USER_INFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/]*@")
 _AGE_SECRET = re.compile(r"AGE-(?:SECRET-KEY|PLUGIN)-[A-Z0-9-]+", re.IGNORECASE)
 
 
@@ -125,7 +126,7 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
-        return text_from_instant(value)
+        return exact_rfc3339(value)
     if isinstance(value, str):
         spelt = str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
         return _AGE_SECRET.sub(REDACTED, _USER_INFO.sub(rf"\g<scheme>{REDACTED}@", spelt))
@@ -137,19 +138,8 @@ def _names_a_secret(key: str) -> bool:
     return any(word.lower() in _SECRET_WORDS for word in _WORDS.findall(key))
 
 
-def text_from_instant(at: datetime) -> str:
-    """Spell an aware instant in the ledger's one form, which sorts as time does.
-
-    Raises:
-        ValueError: ``at`` has no time zone; a defect of the caller.
-    """
-    if at.tzinfo is None:
-        raise ValueError("instant without a time zone")
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
 def instant_from_text(text: str) -> datetime:
-    """Read :func:`text_from_instant` back.
+    """Read :func:`drkeeper.model.instants.exact_rfc3339` back.
 
     Raises:
         ValueError: The text is not such an instant.

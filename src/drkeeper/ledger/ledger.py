@@ -15,7 +15,7 @@ from drkeeper.faults import point
 from drkeeper.ledger import place, schema
 from drkeeper.ledger.chain import append, begin_chain, events
 from drkeeper.ledger.engine import PATIENCE, open_engine, reading, writing
-from drkeeper.ledger.events import Event, Kind, text_from_instant
+from drkeeper.ledger.events import Event, Kind
 from drkeeper.ledger.process import is_alive
 from drkeeper.ledger.rows import (
     body_of,
@@ -28,6 +28,7 @@ from drkeeper.ledger.rows import (
 )
 from drkeeper.ledger.tables import PROJECTIONS, SCHEMA_VERSION, recovery_point, run, verification
 from drkeeper.ledger.verify import VerifyReport, fold_or_refuse, verify
+from drkeeper.model.instants import exact_rfc3339
 from drkeeper.model.run import (
     Operation,
     Process,
@@ -75,7 +76,7 @@ def open_ledger(
         raise LedgerError(f"there is no ledger: {real}", hint="Check the state directory's path.")
     if not there:
         born = {"ledger": secrets.token_hex(16), "form": SCHEMA_VERSION}
-        at = text_from_instant(clock.now())
+        at = exact_rfc3339(clock.now())
         schema.create(real, lambda c: begin_chain(c, at, born), patience=patience)
     elif not read_only:
         place.tighten(real)
@@ -211,7 +212,7 @@ class Ledger:  # noqa: PLR0904 - twelve, and what a context manager needs
             now = self._clock.now()
             bodies = [_interrupted(run_id, now) for run_id in dead]
             if dead:
-                append(connection, text_from_instant(now), bodies)
+                append(connection, exact_rfc3339(now), bodies)
         return dead
 
     def runs(self, policy: str | None = None, *, limit: int = NEWEST) -> list[Run]:
@@ -274,7 +275,7 @@ class Ledger:  # noqa: PLR0904 - twelve, and what a context manager needs
 
     def _append(self, *entries: tuple[Kind, Mapping[str, object]]) -> None:
         with writing(self._engine) as connection:
-            append(connection, text_from_instant(self._clock.now()), entries)
+            append(connection, exact_rfc3339(self._clock.now()), entries)
 
     def _read(self, query: Select[Any], convert: Callable[[Mapping[str, object]], _T]) -> list[_T]:
         with reading(self._engine) as connection:

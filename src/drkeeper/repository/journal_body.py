@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from drkeeper.model.instants import exact_rfc3339
 from drkeeper.repository.strict_json import MAX_INTEGER, MalformedError
 
 # Later Pythons read 24:00 as the next day's first hour; what is legal must not depend on that.
@@ -231,8 +232,8 @@ def parse_instant(text: str) -> datetime:
 
 
 def format_instant(instant: datetime) -> str:
-    """Write an aware UTC instant as the format asks. Source: docs/format.md, preamble."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    """Write an aware instant as the format asks. Source: docs/format.md, preamble."""
+    return exact_rfc3339(instant)
 
 
 def _check_commit(body: CommitBody) -> None:

@@ -35,7 +35,7 @@ from drkeeper.model.run import (
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "state" / "ledger.db"
+    return tmp_path / "state" / "ledger.sqlite"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_new_ledger_is_private(path):
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert os.listdir(path.parent) == ["ledger.db"]
+    assert os.listdir(path.parent) == ["ledger.sqlite"]
 
 
 def test_too_wide_rights_are_taken_away(path):

@@ -47,39 +47,39 @@ def test_a_ledger_on_a_network_file_system_is_refused(tmp_path):
     mounts = tmp_path / "mountinfo"
     mounts.write_bytes(b"21 1 0:40 / / rw - nfs4 server:/ rw\n")
     with pytest.raises(LedgerError, match=r"network file system \(nfs4\)") as caught:
-        place.check(str(tmp_path / "ledger.db"), mounts=str(mounts))
+        place.check(str(tmp_path / "ledger.sqlite"), mounts=str(mounts))
     assert caught.value.hint == "Put the state directory on a local disk."
 
 
 def test_without_a_mount_table_nothing_is_suspected(tmp_path):
     """Where /proc is not mounted, a ledger can still be kept."""
     tmp_path.chmod(0o700)
-    assert not place.check(str(tmp_path / "ledger.db"), mounts=str(tmp_path / "absent"))
+    assert not place.check(str(tmp_path / "ledger.sqlite"), mounts=str(tmp_path / "absent"))
 
 
 def test_a_symbolic_link_is_refused(tmp_path):
     """A link in the ledger's place, even to a good ledger, is not followed."""
     tmp_path.chmod(0o700)
     ledger_at(tmp_path / "real.db").close()
-    (tmp_path / "ledger.db").symlink_to("real.db")
+    (tmp_path / "ledger.sqlite").symlink_to("real.db")
     with pytest.raises(LedgerError, match="not a plain file"):
-        ledger_at(tmp_path / "ledger.db")
+        ledger_at(tmp_path / "ledger.sqlite")
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_file_is_refused(tmp_path, make):
     """A directory or a FIFO in the ledger's place is refused at once, not waited for."""
     tmp_path.chmod(0o700)
-    make(tmp_path / "ledger.db")
+    make(tmp_path / "ledger.sqlite")
     with pytest.raises(LedgerError, match="not a plain file"):
-        ledger_at(tmp_path / "ledger.db")
+        ledger_at(tmp_path / "ledger.sqlite")
 
 
 def test_a_directory_open_to_others_is_refused(tmp_path):
     """Where others may put files, they may put a false ledger."""
     tmp_path.chmod(0o770)
     with pytest.raises(LedgerError, match="written to by other users") as caught:
-        ledger_at(tmp_path / "ledger.db")
+        ledger_at(tmp_path / "ledger.sqlite")
     assert caught.value.hint == f"Run chmod 700 {tmp_path}."
 
 
@@ -94,7 +94,7 @@ def test_a_directory_open_to_others_is_refused(tmp_path):
 def test_garbage_is_refused_and_kept(tmp_path, content, words):
     """A file that is no ledger is never overwritten; the error says what to do."""
     tmp_path.chmod(0o700)
-    path = tmp_path / "ledger.db"
+    path = tmp_path / "ledger.sqlite"
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(LedgerError, match=words) as caught:
@@ -107,7 +107,7 @@ def test_garbage_is_refused_and_kept(tmp_path, content, words):
 def test_another_programs_database_is_refused_and_kept(tmp_path):
     """A sound SQLite file of somebody else is not turned into a ledger."""
     tmp_path.chmod(0o700)
-    path = tmp_path / "ledger.db"
+    path = tmp_path / "ledger.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE event (seq)")
     before = path.read_bytes()
@@ -119,26 +119,26 @@ def test_another_programs_database_is_refused_and_kept(tmp_path):
 def test_a_missing_ledger_is_not_made_to_be_looked_at(tmp_path):
     """Opening read-only never makes anything."""
     with pytest.raises(LedgerError, match="there is no ledger"):
-        ledger_at(tmp_path / "ledger.db", read_only=True)
+        ledger_at(tmp_path / "ledger.sqlite", read_only=True)
     with pytest.raises(LedgerError, match="cannot be looked at"):
-        ledger_at(tmp_path / "absent" / "ledger.db", read_only=True)
+        ledger_at(tmp_path / "absent" / "ledger.sqlite", read_only=True)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_journal_without_its_ledger_is_not_played_into_a_new_one(tmp_path):
     """A left-over rollback journal would be written into the new file, so it is refused."""
     tmp_path.chmod(0o700)
-    (tmp_path / "ledger.db-journal").write_bytes(b"what is left")
+    (tmp_path / "ledger.sqlite-journal").write_bytes(b"what is left")
     with pytest.raises(LedgerError, match="ledger is missing, but its journal file is there"):
-        ledger_at(tmp_path / "ledger.db")
-    assert os.listdir(tmp_path) == ["ledger.db-journal"]
+        ledger_at(tmp_path / "ledger.sqlite")
+    assert os.listdir(tmp_path) == ["ledger.sqlite-journal"]
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path):
     """A file in the way of the state directory is named in the error."""
     (tmp_path / "state").write_bytes(b"")
     with pytest.raises(LedgerError, match="directory of the ledger cannot be made"):
-        ledger_at(tmp_path / "state" / "ledger.db")
+        ledger_at(tmp_path / "state" / "ledger.sqlite")
 
 
 def test_a_full_disk_is_no_space():

@@ -32,3 +32,16 @@ def test_ended_processes_are_dead():
     assert not is_alive(them)
     child.wait()
     assert not is_alive(them)
+
+
+def test_what_cannot_be_looked_at_counts_as_alive(tmp_path):
+    """Where processes are hidden, one that exists may be the run; one that does not is dead."""
+    me = this_process("keeper")
+    hidden = str(tmp_path)
+    assert is_alive(me, proc=hidden)
+    assert is_alive(replace(me, pid=1), proc=hidden)
+    child = subprocess.Popen(["true"])
+    child.wait()
+    for pid in (child.pid, 0, 2**31 - 1, 2**70):
+        assert not is_alive(replace(me, pid=pid), proc=hidden)
+    assert is_alive(replace(me, boot_id=""))

@@ -18,7 +18,7 @@ from drkeeper.ledger.tables import SQLITE_TRIGGERS, metadata
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "state" / "ledger.db"
+    path = tmp_path / "state" / "ledger.sqlite"
     with ledger_at(path) as ledger:
         live_through(ledger, 3, runs=4)
     return path
@@ -108,8 +108,8 @@ def test_an_older_ledger_is_brought_up_to_date_and_a_copy_kept(path, engine, tmp
     settle(engine, path, tmp_path)
     with reading(engine) as connection:
         assert connection.exec_driver_sql("SELECT note FROM run").all()
-    assert sorted(os.listdir(path.parent)) == ["ledger.db", "ledger.db.form-0001"]
-    kept = path.parent / "ledger.db.form-0001"
+    assert sorted(os.listdir(path.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0001"]
+    kept = path.parent / "ledger.sqlite.form-0001"
     assert kept.stat().st_mode & 0o777 == 0o600
     with ledger_at(kept) as ledger:
         assert ledger.verify().ok
@@ -141,11 +141,11 @@ def test_left_overs_of_a_crash_are_cleared(tmp_path):
     """A half-made ledger under its temporary name is made anew, and nothing stays behind."""
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
-    (state / "ledger.db.new").write_bytes(b"half")
-    (state / "ledger.db.new-journal").write_bytes(b"half")
-    with ledger_at(state / "ledger.db") as ledger:
+    (state / "ledger.sqlite.new").write_bytes(b"half")
+    (state / "ledger.sqlite.new-journal").write_bytes(b"half")
+    with ledger_at(state / "ledger.sqlite") as ledger:
         assert ledger.verify().ok
-    assert os.listdir(state) == ["ledger.db"]
+    assert os.listdir(state) == ["ledger.sqlite"]
 
 
 def test_opening_a_ledger_that_is_up_to_date_does_not_load_alembic(path):

@@ -78,6 +78,10 @@ class ChunkRef(msgspec.Struct, gc=False, eq=False):
         )
 
 
+Run = tuple[int, int, ChunkRef]
+"""Where a chunk begins and ends in a buffer."""
+
+
 @dataclass(frozen=True, slots=True)
 class SealingContext:
     """What packs and parts are sealed with.
@@ -180,6 +184,34 @@ class ChunkStore:
 
         self._workers.hand(work)
         return ref
+
+    def take_joined(
+        self,
+        buffer: Buffer,
+        length: int,
+        cuts: Callable[[memoryview], list[int]],
+        done: Callable[[list[Run]], None],
+    ) -> None:
+        """Take ``buffer[:length]`` cut by ``cuts``, releasing one pin of the buffer when done.
+
+        ``done`` is told where each chunk begins and ends, by the thread that did the work.
+        """
+        view = buffer.view[:length]
+
+        def work(compressor: Compressor) -> None:
+            try:
+                begin = 0
+                runs: list[Run] = []
+                for end in cuts(view):
+                    ref = ChunkRef(end - begin)
+                    self._store(ref, view[begin:end], compressor)
+                    runs.append((begin, end, ref))
+                    begin = end
+                done(runs)
+            finally:
+                self._plain.release(buffer)
+
+        self._workers.hand(work)
 
     def flush(self) -> None:
         """Hand the open pack over to be stored; call when no chunk is on its way."""

@@ -1,18 +1,19 @@
 """Where sources put the content of files: small files joined, large ones cut in place.
 
-Everything here runs in the thread that reads the source; only whole chunks leave it. Small files
-are copied into a buffer one after the other and chunked together when it is full, so that a
+Everything here runs in the thread that reads the source, but for the cuts of joined files. Small
+files are copied into a buffer one after the other and chunked together when it is full, so that a
 hundred thousand small files are a few hundred chunks.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from drkeeper.crypto.digests import Hasher, digest, hasher
 from drkeeper.repository.buffers import Buffer, BufferPool
-from drkeeper.repository.chunk_store import ChunkRef, ChunkStore
+from drkeeper.repository.chunk_store import ChunkRef, ChunkStore, Run
 from drkeeper.repository.chunker import Chunker
 
 STREAM_SPACE: Final = 64 * 1024
@@ -124,22 +125,21 @@ class Sink:
         return self._stream
 
     def cut_joined(self) -> None:
-        """Cut what small files have been joined, so that all content taken has extents."""
+        """Have cut what small files have been joined, so that all content taken gets extents.
+
+        They are there when the workers have done everything up to ``cut_through``.
+        """
         buffer = self._joined
         if buffer is None:
             return
         self._joined = None
-        view = buffer.view[: self._fill]
-        ends = self._chunker.cuts(view, final=True)
-        self._pool.pin(buffer, len(ends))
-        begin = 0
-        runs: list[tuple[int, int, ChunkRef]] = []
-        for end in ends:
-            runs.append((begin, end, self._chunks.take(buffer, begin, end)))
-            begin = end
-        self._pool.release(buffer)
-        _spread(self._waiting, runs)
-        self._waiting = []
+        waiting, self._waiting = self._waiting, []
+        self._chunks.take_joined(
+            buffer,
+            self._fill,
+            partial(self._chunker.cuts, final=True),
+            partial(_spread, waiting),
+        )
         self._generation += 1
         self._cut_through = self._chunks.handed
 
@@ -160,7 +160,7 @@ class Sink:
         self._plain_bytes += plain_bytes
 
 
-def _spread(contents: list[StoredContent], runs: list[tuple[int, int, ChunkRef]]) -> None:
+def _spread(contents: list[StoredContent], runs: list[Run]) -> None:
     """Give each content its extents; contents and chunks both lie one after the other."""
     upcoming = iter(runs)
     begin, end, ref = next(upcoming)

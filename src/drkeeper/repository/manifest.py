@@ -312,8 +312,14 @@ class PieceTables:
         self._by_piece: dict[int, dict[int, int]] = {}
 
     def extents(self, content: StoredContent) -> tuple[int, ...]:
-        """Return the extents of content that was read or found, and has been cut."""
-        runs = content.extents or ()
+        """Return the extents of content that was read or found, and has been cut.
+
+        Raises:
+            AssertionError: It has not: a defect, and no snapshot may come of it.
+        """
+        runs = content.extents
+        if runs is None:
+            raise AssertionError("an entry is written before its content has been cut")
         by_ref = self._by_ref
         flat: list[int] = []
         for ref, offset, length in runs:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import random
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -36,6 +37,12 @@ class Chunks:
         self.data[ref] = bytes(buffer.view[begin:end])
         self.pool.release(buffer)
         return ref
+
+    def take_joined(self, buffer, length, cuts, done):
+        ends = cuts(buffer.view[:length])
+        self.pool.pin(buffer, len(ends))
+        done([(begin, end, self.take(buffer, begin, end)) for begin, end in pairwise([0, *ends])])
+        self.pool.release(buffer)
 
     def read(self, content: StoredContent) -> bytes:
         return b"".join(self.data[ref][at : at + n] for ref, at, n in content.extents)

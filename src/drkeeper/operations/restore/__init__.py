@@ -1,5 +1,6 @@
 """Restoring a snapshot, or a part of it, onto a directory; see docs/restore.md."""
 
+from drkeeper.operations.restore.planning import plan
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.report import (
     Problem,
@@ -8,7 +9,7 @@ from drkeeper.operations.restore.report import (
     Severity,
 )
 from drkeeper.operations.restore.request import Overwrite, RestoreRequest
-from drkeeper.operations.restore.run import plan, restore
+from drkeeper.operations.restore.run import restore
 
 __all__ = [
     "Overwrite",

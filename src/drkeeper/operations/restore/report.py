@@ -5,6 +5,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from drkeeper.errors import IntegrityError, TargetError, VerificationError
+from drkeeper.operations.restore.printable import printable
+
 MAX_PROBLEMS = 10_000
 """How many problems are kept; the rest is counted. A hostile snapshot must not fill the memory."""
 
@@ -136,3 +139,31 @@ class Tally:
                 return
             self._once.add(code)
         self.add(severity, code, b"", message)
+
+
+def raise_for(report: RestoreReport) -> None:
+    """Raise what the worst problem of a restore deserves.
+
+    Raises:
+        IntegrityError: Something is damaged in the repository.
+        VerificationError: Something read back differs.
+        TargetError: Something could not be restored here.
+    """
+    counts = report.counts
+    first = {
+        severity: next((p for p in report.problems if p.severity == severity), None)
+        for severity in (Severity.DAMAGED, Severity.DIFFERS, Severity.FAILED)
+    }
+    for severity, error, what in (
+        (Severity.DAMAGED, IntegrityError, "could not be restored from a damaged repository"),
+        (Severity.DIFFERS, VerificationError, "differ from the snapshot after the restore"),
+        (Severity.FAILED, TargetError, "could not be restored here"),
+    ):
+        problem = first[severity]
+        if problem is not None:
+            raise error(
+                f"{counts[severity]} paths {what}, first {printable(problem.path)}: "
+                f"{problem.message}",
+                hint="See the list of paths; everything else was restored.",
+                report=report,
+            )

@@ -1,4 +1,4 @@
-"""Planning a restore, and doing it."""
+"""Doing a restore, from beginning to end."""
 
 import os
 from collections import deque
@@ -11,77 +11,30 @@ from drkeeper.errors import (
     IntegrityError,
     NoSpaceError,
     TargetError,
-    VerificationError,
 )
 from drkeeper.faults import point
-from drkeeper.model.entry import FileType
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
 from drkeeper.operations.restore import marker as markers, syscalls
-from drkeeper.operations.restore.changes import Compares, LeavesAlone
 from drkeeper.operations.restore.means import Manner, Means
 from drkeeper.operations.restore.metadata import Metadata
-from drkeeper.operations.restore.printable import printable
+from drkeeper.operations.restore.planning import admit, decides_for, estimate, tell_damage
 from drkeeper.operations.restore.report import (
-    RestorePlan,
     RestoreReport,
     Severity,
     Tally,
+    raise_for,
 )
 from drkeeper.operations.restore.request import Overwrite, RestoreRequest
 from drkeeper.operations.restore.rights import Owners, Rights
 from drkeeper.operations.restore.small import Written
-from drkeeper.operations.restore.space import Space
 from drkeeper.operations.restore.target import Target
 from drkeeper.operations.restore.tree import Tree
 from drkeeper.operations.restore.verify import Verifier
-from drkeeper.operations.restore.work import Decides, Everything, Kind, Manifest, Planner, Work
+from drkeeper.operations.restore.work import Kind, Manifest, Planner, Work
 from drkeeper.repository.fetch import Batch, Fetcher
-from drkeeper.repository.reads import plan_reads
 
 _AHEAD = 2
 """Batches being fetched while one is written, and the one before completed."""
-
-_BLOCK = 4096
-"""What common file systems round files up to."""
-
-
-def plan(request: RestoreRequest) -> RestorePlan:
-    """Say what a restore would do, without writing anything.
-
-    Everything that a restore would compare is compared, so a plan of ``if-changed`` reads the
-    files that are there.
-
-    Raises:
-        TargetError: The target cannot be used as the request says.
-        IntegrityError: The snapshot root is damaged.
-    """
-    with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-        manifest = Manifest(request.reader, request.paths, pool)
-        target = None
-        overwrite = None
-        if os.path.isdir(request.target):
-            target = stack.enter_context(Target.open(request.target))
-            overwrite, _ = _admit(request, target)
-        totals = _totals(request, manifest, target, Tally())
-        decides = _decides(request, target, overwrite)
-        stack.callback(decides.close)
-        planner = Planner(decides, Owners(numeric=True), request.batch_bytes)
-        fetch_bytes = requests = unchanged = 0
-        for work in planner.batches(manifest.found(_ignore)):
-            fetch_bytes += work.plain_bytes
-            requests += sum(read.requests for read in plan_reads(work.needed.values()))
-            unchanged += sum(unit.kind == Kind.KEPT and unit.first for unit in work.units)
-    return RestorePlan(
-        files=totals.files,
-        plain_bytes=totals.plain_bytes,
-        fetch_bytes=fetch_bytes,
-        requests=requests + manifest.pieces + 1,
-        space_bytes=totals.space_bytes,
-        free_bytes=totals.free_bytes,
-        unchanged=unchanged,
-        damaged=totals.damaged,
-    )
 
 
 def restore(request: RestoreRequest, on_progress: OnProgress = ignore) -> RestoreReport:
@@ -106,7 +59,7 @@ def restore(request: RestoreRequest, on_progress: OnProgress = ignore) -> Restor
         run.fill()
         run.complete()
         report = run.report()
-    _raise_for(report)
+    raise_for(report)
     return report
 
 
@@ -127,89 +80,6 @@ def _check(request: RestoreRequest) -> None:
                 "will not delete by a partial snapshot",
                 hint="Choose a complete snapshot, or leave --delete out.",
             )
-
-
-def _admit(request: RestoreRequest, target: Target) -> tuple[Overwrite | None, bool]:
-    """Return how to treat what is there, and whether an unfinished restore is continued.
-
-    Raises:
-        TargetError: Something is there, and nothing was said about it.
-    """
-    if target.fresh:
-        return None, False
-    before = markers.find(target)
-    resumed = before is not None and before.snapshot == request.reader.commit.digest
-    if request.overwrite is not None:
-        return request.overwrite, resumed
-    if resumed:
-        return Overwrite.IF_CHANGED, True
-    if request.in_place:
-        return Overwrite.IF_CHANGED, False
-    raise TargetError(
-        f"{printable(target.path)} is not empty",
-        hint="Restore to a new directory, or say what to do with --overwrite.",
-    )
-
-
-def _decides(
-    request: RestoreRequest, target: Target | None, overwrite: Overwrite | None
-) -> Decides:
-    if target is None or overwrite is None or overwrite == Overwrite.ALWAYS:
-        return Everything()
-    if overwrite == Overwrite.NEVER:
-        return LeavesAlone(target)
-    return Compares(target, request.reader.domain.chunk_key)
-
-
-def _ignore(path: bytes, error: IntegrityError) -> None:
-    """Damage is told in the pass before."""
-
-
-def _tell_damage(tally: Tally, path: bytes, error: IntegrityError) -> None:
-    tally.add(Severity.DAMAGED, "manifest", path, f"{error}: paths from here on are missing")
-
-
-def _totals(
-    request: RestoreRequest, manifest: Manifest, target: Target | None, tally: Tally
-) -> RestorePlan:
-    """Count what there is to do and the room it takes.
-
-    Raises:
-        TargetError: Nothing in the snapshot is at one of the paths.
-        NoSpaceError: The file system cannot hold so many files.
-    """
-
-    def damaged(path: bytes, error: IntegrityError) -> None:
-        _tell_damage(tally, path, error)
-
-    space = Space(request.target, target)
-    files = plain_bytes = 0
-    missing = set(request.paths)
-    for entry, _, _, _ in manifest.found(damaged, again=True):
-        files += 1
-        missing.discard(entry.path)
-        if entry.type == FileType.FILE:
-            plain_bytes += space.add(entry)
-        elif entry.type == FileType.DIRECTORY:
-            space.add_directory()
-    count = tally.counts[Severity.DAMAGED]
-    if missing and not count:
-        raise TargetError(
-            f"the snapshot has no {printable(b'/' + min(missing))}",
-            hint="List it with 'drkeeper ls'.",
-        )
-    if space.free_files is not None and space.files > space.free_files:
-        raise NoSpaceError(
-            f"restoring makes {space.files} files, the target has room for {space.free_files}",
-            hint="Restore to a file system with more inodes.",
-        )
-    return RestorePlan(
-        files=files,
-        plain_bytes=plain_bytes,
-        space_bytes=space.needed,
-        free_bytes=space.free,
-        damaged=count,
-    )
 
 
 class _Applied(NamedTuple):
@@ -249,15 +119,15 @@ class _Run:
         self._manifest = Manifest(request.reader, request.paths, self._pool)
         _ = request.reader.root
         self._target = self._stack.enter_context(Target.open(request.target))
-        overwrite, self._resumed = _admit(request, self._target)
-        self._plan, self._damage_told = self._estimate()
+        overwrite, self._resumed = admit(request, self._target)
+        self._plan, self._damage_told = estimate(request, self._manifest, self._target, self._tally)
         if self._plan.space_bytes > self._plan.free_bytes:
             raise NoSpaceError(
                 f"restoring needs {self._plan.space_bytes} bytes, "
                 f"the target has {self._plan.free_bytes}",
                 hint="Make room, or restore to another file system.",
             )
-        self._decides = _decides(request, self._target, overwrite)
+        self._decides = decides_for(request, self._target, overwrite)
         self._stack.callback(self._decides.close)
         rights = Rights.of_process(privileged=request.privileged)
         accessed_ns = int(self._clock.now().timestamp()) * 1_000_000_000
@@ -285,31 +155,10 @@ class _Run:
         self._stack.callback(self._tree.abandon)
         self._phase("plan")
 
-    def _estimate(self) -> tuple[RestorePlan, bool]:
-        """Return what there is to do, and whether every piece of the manifest was read for that.
-
-        A whole snapshot onto an empty target that is much larger needs no counting: what the
-        commit says is good enough to show progress. Otherwise the manifest decides.
-        """
-        request = self._request
-        counts = request.reader.commit.counts
-        if self._target.fresh and not request.paths and counts.entries:
-            space = Space(request.target, None)
-            rough = counts.plain_bytes + counts.entries * _BLOCK
-            if rough < space.free and counts.entries < (space.free_files or counts.entries + 1):
-                rough_plan = RestorePlan(
-                    files=counts.entries,
-                    plain_bytes=counts.plain_bytes,
-                    space_bytes=rough,
-                    free_bytes=space.free,
-                )
-                return rough_plan, False
-        return _totals(request, self._manifest, self._target, self._tally), True
-
     def _on_damage(self, path: bytes, error: IntegrityError) -> None:
         """Tell of a piece of the manifest that cannot be read, unless the plan has done so."""
         if not self._damage_told:
-            _tell_damage(self._tally, path, error)
+            tell_damage(self._tally, path, error)
 
     def fill(self) -> None:
         """Fetch and write everything.
@@ -450,31 +299,3 @@ class _Run:
                 current_path=path,
             )
         )
-
-
-def _raise_for(report: RestoreReport) -> None:
-    """Raise what the worst problem deserves.
-
-    Raises:
-        IntegrityError: Something is damaged in the repository.
-        VerificationError: Something read back differs.
-        TargetError: Something could not be restored here.
-    """
-    counts = report.counts
-    first = {
-        severity: next((p for p in report.problems if p.severity == severity), None)
-        for severity in (Severity.DAMAGED, Severity.DIFFERS, Severity.FAILED)
-    }
-    for severity, error, what in (
-        (Severity.DAMAGED, IntegrityError, "could not be restored from a damaged repository"),
-        (Severity.DIFFERS, VerificationError, "differ from the snapshot after the restore"),
-        (Severity.FAILED, TargetError, "could not be restored here"),
-    ):
-        problem = first[severity]
-        if problem is not None:
-            raise error(
-                f"{counts[severity]} paths {what}, first {printable(problem.path)}: "
-                f"{problem.message}",
-                hint="See the list of paths; everything else was restored.",
-                report=report,
-            )

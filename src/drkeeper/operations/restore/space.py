@@ -10,7 +10,7 @@ from drkeeper.operations.restore.layout import Layout, has_content
 from drkeeper.operations.restore.printable import printable
 from drkeeper.operations.restore.target import Target
 
-_BLOCK = 4096
+BLOCK = 4096
 """What common file systems round to."""
 
 
@@ -47,7 +47,7 @@ class Space:
         if not has_content(entry):
             return 0
         data_bytes = entry.size if entry.extra.segments is None else Layout(entry).data_bytes
-        room = -(-data_bytes // _BLOCK) * _BLOCK
+        room = -(-data_bytes // BLOCK) * BLOCK
         present = self._present(entry.path)
         self._total += max(0, room - present)
         if not present:
@@ -60,7 +60,7 @@ class Space:
         """Add a directory."""
         if self._target is None:
             self.files += 1
-            self._total += _BLOCK
+            self._total += BLOCK
 
     def _present(self, path: bytes) -> int:
         if self._target is None:

@@ -8,6 +8,7 @@ Source:
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -227,6 +228,17 @@ class Keyring:
             signers=tuple(Signer(s.key, _roles(s.roles), s.host) for s in raw.signers),
             readers=tuple(Reader(r.recipient, _role(r.role), r.host) for r in raw.recipients),
         )
+
+
+def most_recipients(keyring: Keyring) -> int:
+    """Return how many recipients the largest key slot of any host's sessions has."""
+    shared = Counter(reader.role for reader in keyring.readers)
+    of_hosts = Counter(reader.host for reader in keyring.readers if reader.role is Role.HOST)
+    shared[Role.HOST] = max(of_hosts.values(), default=0)
+    return max(
+        sum(count for role, count in shared.items() if key_class in _CLASSES[role])
+        for key_class in KeyClass
+    )
 
 
 @lru_cache(maxsize=_MAX_MEMBERS)

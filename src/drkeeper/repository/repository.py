@@ -11,6 +11,7 @@ from typing import Final
 
 from drkeeper.clock import Clock
 from drkeeper.crypto.age import Identity
+from drkeeper.crypto.age.header import MAX_STANZAS
 from drkeeper.crypto.signing import SigningKey, VerifyKey
 from drkeeper.errors import ConfigurationError, DrkeeperError
 from drkeeper.repository.commit import Commit
@@ -18,7 +19,7 @@ from drkeeper.repository.creation import NewRepository, create_repository
 from drkeeper.repository.hint import read_hint
 from drkeeper.repository.journal import Journal
 from drkeeper.repository.journal_draft import Draft
-from drkeeper.repository.keyring import Keyring
+from drkeeper.repository.keyring import Keyring, most_recipients
 from drkeeper.repository.keyslots import KeySlots
 from drkeeper.repository.pin import HighWater, Pin, PinFile
 from drkeeper.repository.state import JournalState
@@ -210,7 +211,8 @@ def update_keyring(
             called again when another change came first.
 
     Raises:
-        ConfigurationError: The key is no admin's, or the keyring is unsound.
+        ConfigurationError: The key is no admin's, or the keyring is unsound or has too many
+            recipients.
         FencedError: Too many races were lost.
         StorageUnavailableError: It is unclear whether the change was made.
     """
@@ -218,6 +220,12 @@ def update_keyring(
     def decide(state: JournalState) -> Draft:
         before = state.keyring or repository.keyring
         wanted = change(before).renewed(before)
+        # With more, no host could open a session; taking some away is always right.
+        if max(MAX_STANZAS, most_recipients(before)) < most_recipients(wanted):
+            raise ConfigurationError(
+                f"the keyring has more than {MAX_STANZAS} recipients for one key",
+                hint="Remove recipients that are not used any more.",
+            )
         return Draft("keyring", {"keyring": wanted.to_json()})
 
     try:

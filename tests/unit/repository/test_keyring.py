@@ -6,9 +6,11 @@ import pytest
 
 from doubles.repositories import new_repository
 from drkeeper.crypto.age import Identity
+from drkeeper.crypto.age.header import MAX_STANZAS
 from drkeeper.errors import ConfigurationError
 from drkeeper.repository.keyring import Keyring, Role
 from drkeeper.repository.places import KeyClass
+from drkeeper.repository.repository import update_keyring
 
 HOST_KEY, JANITOR_KEY, ADMIN_KEY = "1" * 64, "2" * 64, "3" * 64
 HOST, OTHER = "a" * 32, "b" * 32
@@ -130,6 +132,30 @@ def test_an_unsound_keyring_is_refused(what):
     """A keyring that could lock everybody out, or means two things, does not exist."""
     with pytest.raises(ConfigurationError):
         Keyring.from_json(broken(BROKEN[what]))
+
+
+def test_a_key_slot_never_has_more_recipients_than_it_may():
+    """The change that would keep every host from opening a session is refused; hosts do not count
+    for each other.
+    """
+    made = new_repository()
+    repository, admin = made.open(), made.keys.admin.signing_key
+    more = [Identity.generate().recipient for _ in range(MAX_STANZAS)]
+
+    def with_all(ring, role, host=None):
+        for recipient in more:
+            ring = ring.with_reader(recipient, role, host)
+        return ring
+
+    version = repository.keyring.version
+    for role, host in ((Role.VERIFIER, None), (Role.HOST, bytes(16))):
+        with pytest.raises(ConfigurationError, match="more than 64 recipients"):
+            update_keyring(repository, admin, lambda ring, r=role, h=host: with_all(ring, r, h))
+    assert repository.keyring.version == version
+    spread = repository.keyring
+    for number, recipient in enumerate(more):
+        spread = spread.with_reader(recipient, Role.HOST, number.to_bytes(16, "big"))
+    assert update_keyring(repository, admin, lambda _ring: spread).version == version + 1
 
 
 def test_changes_leave_the_rest_alone():

@@ -13,6 +13,7 @@ import os
 import stat
 from typing import NoReturn
 
+from drkeeper import directories
 from drkeeper.errors import LedgerError, NoSpaceError
 from drkeeper.faults import point
 
@@ -20,7 +21,6 @@ MOUNTS = "/proc/self/mountinfo"
 """Source: proc_pid_mountinfo(5)."""
 
 _FILE_MODE = 0o600
-_DIRECTORY_MODE = 0o700
 
 _NETWORK = frozenset(
     {
@@ -50,7 +50,7 @@ def prepare(path: str, *, make: bool = True) -> str:
     if make and not os.path.isdir(directory):
         point("ledger.place.making_directory")
         try:
-            os.makedirs(directory, mode=_DIRECTORY_MODE, exist_ok=True)
+            directories.make_private(directory)
         except OSError as error:
             refuse("directory of the ledger cannot be made", directory, error)
         point("ledger.place.directory_made")

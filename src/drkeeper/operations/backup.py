@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from drkeeper import __version__
+from drkeeper import __version__, directories
 from drkeeper.clock import Clock
 from drkeeper.crypto.derive import Domain
 from drkeeper.errors import ConfigurationError, FencedError, NoSpaceError, SourceError
@@ -340,7 +340,7 @@ def _only_one(state_dir: str, repository: bytes, lineage: bytes) -> Iterator[Non
     folder = os.path.join(state_dir, "locks")
     path = os.path.join(folder, f"{repository.hex()}-{lineage.hex()}.lock")
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        directories.make_private(folder)
         point("operations.backup.lock")
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
+from drkeeper import directories
 from drkeeper.crypto.digests import keyed
 from drkeeper.faults import point
 
@@ -131,7 +132,7 @@ class Cache:
 
     def _begun(self) -> sqlite3.Connection:
         try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            directories.make_private(os.path.dirname(self._path))
             point("repository.cache.open")
             if (connection := _opened(self._path, self._owner)) is not None:
                 return connection

@@ -11,11 +11,11 @@ import stat
 from contextlib import suppress
 from typing import Final
 
+from drkeeper import directories
 from drkeeper.errors import ConfigurationError, NoSpaceError
 from drkeeper.faults import point
 
 _MODE: Final = 0o600
-_DIRECTORY_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 _UNIQUE_BYTES: Final = 4
 _SUFFIX: Final = ".tmp"
@@ -117,18 +117,9 @@ def make_private_directory(path: str) -> None:
         ConfigurationError: It cannot be made.
         NoSpaceError: The file system is full.
     """
-    # os.makedirs gives its mode to the last directory only.
-    missing = []
-    place = os.path.abspath(path)
-    while not os.path.isdir(place) and place != os.path.dirname(place):
-        missing.append(place)
-        place = os.path.dirname(place)
     try:
-        for directory in reversed(missing):
-            point("repository.private_file.directory")
-            with suppress(FileExistsError):  # another process was quicker, or it is no directory
-                os.mkdir(directory, _DIRECTORY_MODE)
-        os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        point("repository.private_file.directory")
+        directories.make_private(path)
     except OSError as error:
         if error.errno in _FULL:
             raise NoSpaceError(

@@ -1,5 +1,6 @@
 import os
 import sqlite3
+import stat
 from contextlib import closing
 
 import pytest
@@ -39,6 +40,17 @@ TABLE = b"""\
 def test_network_file_systems_are_recognised(path, kind):
     """The mount that holds a path decides, the innermost and topmost one, by its type."""
     assert place.network_file_system(TABLE, path) == kind
+
+
+def test_every_directory_that_is_made_is_private(tmp_path):
+    """Also those above the ledger's own: who may write there could put another in its place."""
+    before = os.umask(0o002)
+    try:
+        ledger_at(tmp_path / "a" / "b" / "ledger.sqlite").close()
+    finally:
+        os.umask(before)
+    for name in ("a", "a/b"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
 
 
 def test_a_ledger_on_a_network_file_system_is_refused(tmp_path):

@@ -181,9 +181,11 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path):
 
 def test_the_file_is_private(path):
     """It says which files a host has."""
+    path = path.parent / "deeper" / "host.sqlite"
     filled(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    for folder in (path.parent, path.parent.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_parts_are_kept_until_a_snapshot_does_without_them(opened):

@@ -54,8 +54,8 @@ class Round:
         tree: What is backed up.
         number: Decides who begins, and what is changed.
         steps: What is done, in this order.
-        work: An empty place for what is restored.
-        rubbish: Takes over what is restored, and the repositories.
+        work: An empty place for the repositories and what is restored.
+        rubbish: Takes over ``work`` when all is done.
         record: Receives every sample.
         wait_until_old: Returns when nothing in the tree looks new.
     """
@@ -73,8 +73,8 @@ class Round:
         """Begin with new repositories and go through the steps."""
         begins = self.number % len(tools)
         tools = tools[begins:] + tools[:begins]
+        self.rubbish.leave(self.work)
         for tool in tools:
-            self.rubbish.leave(tool.work)
             tool.init()
         self.rubbish.wait()
         if SAME in self.steps or CHANGED in self.steps:
@@ -105,8 +105,7 @@ class Round:
                 left = drop_from_cache(tool.repository)
             else:
                 data.warm(tool.repository)
-        target = self.work / f"{self.name}-{tool.name}-{step == COLD:d}"
-        self.rubbish.leave(target)
+        target = self.work / f"restored-{tool.name}-{step == COLD:d}"
         sample = Sample(self.name, step, tool.name, self.number, tool.restore(target), None, left)
         if data.extent(target) != data.extent(self.tree):
             raise SystemExit(f"{tool.name} restored something else than {self.tree}")

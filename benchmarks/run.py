@@ -179,7 +179,11 @@ def machine(restic: str | None, borg: str | None) -> dict[str, object]:
 def part(args: argparse.Namespace) -> dict[str, object]:
     """Return what this run of the benchmark is made with."""
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     speeds = disk.speeds(args.work, int(GIB * min(1.0, args.scale)))
     return {

@@ -59,7 +59,7 @@ def test_the_tools_alternate_and_take_turns_to_begin(tmp_path, tree):
     order = []
     for number in (0, 1):
         samples = []
-        tools = [Copying(tmp_path / f"{name}{number}", name) for name in ("a", "b")]
+        tools = [Copying(tmp_path / str(number) / "work" / name, name) for name in ("a", "b")]
         this = round_of(tmp_path / str(number), tree, samples, number=number)
         this.run(tools)
         order.append("".join(s.tool for s in samples))
@@ -69,7 +69,7 @@ def test_the_tools_alternate_and_take_turns_to_begin(tmp_path, tree):
 
 def test_every_tool_sees_the_same_three_states(tmp_path, tree):
     """First, unchanged, changed by one per cent: the same for all."""
-    tools = [Copying(tmp_path / name, name) for name in ("a", "b")]
+    tools = [Copying(tmp_path / "work" / name, name) for name in ("a", "b")]
     round_of(tmp_path, tree, []).run(tools)
     first, same, changed = tools[0].seen
     assert tools[1].seen == [first, same, changed]
@@ -81,14 +81,14 @@ def test_a_restore_that_lost_something_is_no_sample(tmp_path, tree):
     """A fast restore of less than everything ends the benchmark."""
     samples = []
     with pytest.raises(SystemExit, match="a restored something else"):
-        round_of(tmp_path, tree, samples).run([Copying(tmp_path / "a", "a", loses=True)])
+        round_of(tmp_path, tree, samples).run([Copying(tmp_path / "work" / "a", "a", loses=True)])
     assert [s.step for s in samples] == [FIRST, SAME, CHANGED]
 
 
 def test_stored_bytes_and_what_stayed_in_the_cache_are_noted(tmp_path, tree):
     """The size of the repository comes with the first backup, the cache with the cold restore."""
     samples = []
-    round_of(tmp_path, tree, samples).run([Copying(tmp_path / "a", "a")])
+    round_of(tmp_path, tree, samples).run([Copying(tmp_path / "work" / "a", "a")])
     assert samples[0].stored_bytes == 4 * data.MIB
     assert [s.left_in_cache_bytes is None for s in samples] == [True] * 4 + [False]
 
@@ -96,11 +96,10 @@ def test_stored_bytes_and_what_stayed_in_the_cache_are_noted(tmp_path, tree):
 def test_what_a_round_leaves_is_removed_afterwards(tmp_path, tree):
     """Nothing is deleted between measurements, and nothing stays after the round."""
     this = round_of(tmp_path, tree, [])
-    this.run([Copying(tmp_path / "a", "a")])
-    assert sum(p.is_dir() for p in (tmp_path / "work").iterdir()) == 2
+    this.run([Copying(tmp_path / "work" / "a", "a")])
+    assert len(list((tmp_path / "work").iterdir())) == 3  # a repository, and two restores
     this.rubbish.remove()
-    assert list((tmp_path / "work").iterdir()) == []
-    assert not (tmp_path / "a").exists()
+    assert list(tmp_path.iterdir()) == [tree]
 
 
 def test_trees_are_the_same_every_time(tmp_path):

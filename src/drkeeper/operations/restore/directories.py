@@ -16,6 +16,7 @@ from typing import Any
 
 from drkeeper.faults import point
 from drkeeper.model.entry import EntryFlag
+from drkeeper.operations.restore.flags import Flags
 from drkeeper.operations.restore.marker import NAME as MARKER
 from drkeeper.operations.restore.means import Means
 from drkeeper.operations.restore.metadata import inherits
@@ -43,6 +44,9 @@ _OTHER_DESCRIPTORS = 512
 
 _LEFT = 64
 """Directories that were left and whose last files are still being written."""
+
+_PENDING = 256
+"""More tasks than other threads ever have left of one directory, however many files are in it."""
 
 _INCOMPLETE = EntryFlag.PARENT | EntryFlag.CACHE | EntryFlag.OTHER_FILE_SYSTEM
 """Directories of which the snapshot does not have everything; nothing is deleted in them."""
@@ -78,6 +82,12 @@ class Frame:
         """Return what those need to know who write files into it."""
         return Place(held, self.plain, private=self.made and self.plain)
 
+    def begun(self, task: Future[Any]) -> None:
+        """Take what another thread does in it; what is done is forgotten now and then."""
+        if len(self.pending) >= _PENDING:
+            self.pending = [each for each in self.pending if not each.done()]
+        self.pending.append(task)
+
     @property
     def settled(self) -> bool:
         """Whether nobody does anything in it any more."""
@@ -107,18 +117,18 @@ class Directories:
         means: Means,
         *,
         flush_links: Callable[[Frame], None],
-        late: Callable[[Unit], None],
+        flags: Flags,
     ) -> None:
         """Begin at the root of the target.
 
         Args:
             means: What to work with.
             flush_links: Makes the symbolic links that wait in a frame.
-            late: Is told of directories with flags that are set last.
+            flags: Takes the flags of directories.
         """
         self._means = means
         self._flush_links = flush_links
-        self._late = late
+        self._flags = flags
         self._depth = min(_MAX_DEPTH, allow_descriptors() - _OTHER_DESCRIPTORS)
         target = means.target
         status = os.fstat(target.root)
@@ -334,7 +344,7 @@ class Directories:
         if manner.verifies:
             means.verifier.metadata_of(os.fstat(held.fd), unit.entry, unit.owner)
             means.verifier.attributes(held.fd, unit.entry)
-        self._late(unit)
+        self._flags.add(unit.entry)
         means.tally.directories += 1
 
     def _tidy(self, frame: Frame, held: Directory) -> None:

@@ -232,30 +232,9 @@ class _Run:
             point("operations.restore.synced")
         except OSError as error:
             raise TargetError(f"target could not be made durable: {error.strerror}") from error
-        self._late_flags()
+        self._tree.flags.apply()
         self._marker.remove()
         self._phase("sync")
-
-    def _late_flags(self) -> None:
-        """Set inode flags last: a file that may not be changed cannot be completed either."""
-        for path, extra in self._tree.late:
-            try:
-                flags = os.O_RDONLY | os.O_NONBLOCK
-                fd = self._target.open_path(path, flags)
-                try:
-                    if extra.project:
-                        syscalls.set_project(fd, extra.project)
-                    if extra.fsflags:
-                        syscalls.change_inode_flags(fd, extra.fsflags)
-                finally:
-                    os.close(fd)
-            except OSError as error:
-                self._tally.add(
-                    Severity.WARNING,
-                    "flags",
-                    path,
-                    f"inode flags not restored: {error.strerror}",
-                )
 
     def report(self) -> RestoreReport:
         """Return what was done."""

@@ -8,18 +8,18 @@ from contextlib import suppress
 
 from drkeeper.errors import IntegrityError
 from drkeeper.faults import point
-from drkeeper.model.entry import Entry, Extra, FileType
+from drkeeper.model.entry import Entry, FileType
 from drkeeper.operations.restore import nodes
 from drkeeper.operations.restore.directories import Directories, Frame
+from drkeeper.operations.restore.flags import Flags
 from drkeeper.operations.restore.layout import has_content
+from drkeeper.operations.restore.links import HardLinks
 from drkeeper.operations.restore.means import Means
 from drkeeper.operations.restore.report import Severity
 from drkeeper.operations.restore.small import Group, Place, Ready, Writers, Written
 from drkeeper.operations.restore.target import Directory, lookup
 from drkeeper.operations.restore.work import Kind, Unit
 from drkeeper.repository.fetch import Batch
-
-_LEFT_OUT = frozenset({FileType.SOCKET, FileType.CHARACTER, FileType.BLOCK})
 
 _WAITING_LINKS = 10_000
 """Symbolic links wait for the end of their directory, but not more than these."""
@@ -29,7 +29,7 @@ class Tree:
     """Applies units, in path order, to a target.
 
     Attributes:
-        late: Paths with inode flags, which are set when everything else is done.
+        flags: Inode flags, to be set when everything else is done.
     """
 
     def __init__(self, means: Means) -> None:
@@ -38,13 +38,13 @@ class Tree:
         self._tally = means.tally
         self._names = means.target.names
         self._writers = Writers(means)
-        self._directories = Directories(means, flush_links=self._flush_links, late=self._late)
+        self.flags = Flags(means)
+        self._directories = Directories(means, flush_links=self._flush_links, flags=self.flags)
+        self._links = HardLinks(means, self._directories)
         self._group: Group | None = None
         self._group_frame: Frame | None = None
         self._handed: list[Future[Written]] = []
         self._large: nodes.LargeFile | None = None
-        self._linked: dict[tuple[int, int], tuple[bytes, int, int, int]] = {}
-        self.late: list[tuple[bytes, Extra]] = []
 
     @property
     def devices(self) -> dict[int, int]:
@@ -134,7 +134,7 @@ class Tree:
         if unit.kind == Kind.SKIP:
             self._skip(held, name, entry)
         elif unit.kind == Kind.LINK:
-            self._link(frame, held, name, entry)
+            self._links.make(frame, held, name, entry)
         elif unit.kind == Kind.KEPT:
             self._kept(held, name, unit)
         elif unit.kind == Kind.PART:
@@ -187,8 +187,8 @@ class Tree:
         self._tally.files += 1
         self._tally.plain_bytes += entry.size
         if entry.links > 1:
-            self._remember(entry, status)
-        self._late(file.unit)
+            self._links.remember(entry, status)
+        self.flags.add(entry)
 
     def _hand_over(self) -> None:
         """Let another thread write the files that were gathered."""
@@ -196,7 +196,7 @@ class Tree:
         frame, self._group_frame = self._group_frame, None
         if group is not None and frame is not None:
             future = self._writers.submit(group)
-            frame.pending.append(future)
+            frame.begun(future)
             self._handed.append(future)
 
     def _begin_large(
@@ -225,7 +225,7 @@ class Tree:
         held = large.directory.retain()
         try:
             if unit.entry.links > 1:
-                self._remember(unit.entry, os.fstat(large.unfinished.fd))
+                self._links.remember(unit.entry, os.fstat(large.unfinished.fd))
             large.finish(self._means.metadata, unit.owner)
             self._restored(held, large.unfinished.name, unit)
         finally:
@@ -249,8 +249,8 @@ class Tree:
         self._tally.files += 1
         if self._means.manner.verifies:
             written = (name, unit.entry, unit.owner)
-            self._directories.current.pending.append(self._means.verifier.begin(held, written))
-        self._late(unit)
+            self._directories.current.begun(self._means.verifier.begin(held, written))
+        self.flags.add(unit.entry)
 
     def _drop_large(self, *, told: bool = True) -> None:
         """Give up a large file whose end never came, because a piece of the manifest is damaged."""
@@ -280,19 +280,19 @@ class Tree:
                 self._means.verifier.metadata_of(os.fstat(fd), entry, unit.owner)
                 self._means.verifier.attributes(fd, entry)
             if entry.links > 1:
-                self._remember(entry, found)
+                self._links.remember(entry, found)
         finally:
             os.close(fd)
         self._tally.files += 1
         self._tally.unchanged += 1
         self._tally.kept_bytes += entry.size
-        self._late(unit)
+        self.flags.add(entry)
 
     def _skip(self, held: Directory, name: bytes, entry: Entry) -> None:
         self._tally.skipped += 1
         found = lookup(held.fd, name)
         if entry.links > 1 and found is not None and not stat.S_ISDIR(found.st_mode):
-            self._remember(entry, found)
+            self._links.remember(entry, found)
 
     def _unreadable(self, entry: Entry) -> None:
         self._tally.skipped += 1
@@ -334,7 +334,7 @@ class Tree:
             if self._means.manner.verifies:
                 self._means.verifier.metadata_of(status, entry, unit.owner)
             if entry.links > 1:
-                self._remember(entry, status)
+                self._links.remember(entry, status)
         except BaseException:
             made.discard()
             raise
@@ -346,57 +346,3 @@ class Tree:
     def _check_link(self, held: Directory, name: bytes, entry: Entry) -> None:
         if os.readlink(name, dir_fd=held.fd) != entry.extra.target:
             self._tally.add(Severity.DIFFERS, "differs", entry.path, "points somewhere else")
-
-    def _remember(self, entry: Entry, status: os.stat_result) -> None:
-        group = (entry.device, entry.inode)
-        self._linked.setdefault(group, (entry.path, status.st_dev, status.st_ino, entry.links - 1))
-
-    def _link(self, frame: Frame, held: Directory, name: bytes, entry: Entry) -> None:
-        group = (entry.device, entry.inode)
-        known = self._linked.get(group)
-        found = lookup(held.fd, name) if frame.names is not None else None
-        if entry.type == FileType.SYMLINK:
-            self._directories.flush_all_links()
-            known = self._linked.get(group)
-        if known is None and entry.type in _LEFT_OUT:
-            self._tally.skipped += 1  # as the first of its names was
-            return
-        if known is None:
-            self._tally.add(
-                Severity.FAILED, "link", entry.path, "the first of its names was not restored"
-            )
-            return
-        path, device, inode, left = known
-        if left <= 1:
-            del self._linked[group]
-        else:
-            self._linked[group] = (path, device, inode, left - 1)
-        if found is not None and (found.st_dev, found.st_ino) == (device, inode):
-            self._tally.unchanged += 1
-        elif found is not None and not self._means.manner.replaces:
-            self._tally.skipped += 1
-            return
-        else:
-            self._make_link(held, name, path, (device, inode))
-        self._tally.files += 1
-
-    def _make_link(self, held: Directory, name: bytes, path: bytes, inode: tuple[int, int]) -> None:
-        above, _, first = path.rpartition(b"/")
-        here = self._directories.current.path
-        if above == here or not above:
-            source = held.fd if above == here else self._means.target.root
-            nodes.make_link((source, first), (held, name), self._names, inode)
-            return
-        source = self._means.target.open_path(above, os.O_PATH | os.O_DIRECTORY)
-        try:
-            nodes.make_link((source, first), (held, name), self._names, inode)
-        finally:
-            os.close(source)
-
-    def _late(self, unit: Unit) -> None:
-        extra = unit.entry.extra
-        if extra.fsflags or extra.project:
-            if self._means.rights.privileged:
-                self.late.append((unit.entry.path, extra))
-            else:
-                self._tally.once(Severity.NOTE, "flags", "inode flags and project ids left out")

@@ -1,5 +1,6 @@
 """The only module that asks the time."""
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,12 +18,32 @@ class Clock(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait for at least ``seconds``."""
+        """Wait for at least ``seconds``.
+
+        Raises:
+            StoppedError: What this thread does is not wanted any more.
+        """
         ...
+
+
+class StoppedError(BaseException):
+    """The run is being ended: what a thread waited to do must not be done."""
 
 
 class SystemClock:
     """The machine's own clocks."""
+
+    def __init__(self) -> None:
+        """Let everybody sleep."""
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Wake every thread but the main one, and let none of them sleep again.
+
+        For signal handlers: who waits for a bandwidth limit, or to try again, must not keep a run
+        from ending. The main thread is the one that cleans up, and may have to wait for that.
+        """
+        self._stopped.set()
 
     def now(self) -> datetime:
         """Return the current instant by the system's wall clock."""
@@ -33,5 +54,13 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Suspend the calling thread."""
-        time.sleep(seconds)
+        """Suspend the calling thread.
+
+        Raises:
+            StoppedError: ``stop`` was called, before or meanwhile; never in the main thread.
+        """
+        # The main thread never touches the event's lock: a signal handler that runs in it does.
+        if threading.current_thread() is threading.main_thread():
+            time.sleep(seconds)
+        elif self._stopped.wait(seconds):
+            raise StoppedError

@@ -1,6 +1,7 @@
 """The wrappers around stores: bandwidth, counting, trying again."""
 
 import random
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from doubles.clock import FakeClock
 from doubles.stores import FlakyStore, MemoryStore
+from drkeeper.clock import StoppedError, SystemClock
 from drkeeper.errors import (
     IntegrityError,
     NoSpaceError,
@@ -207,3 +209,38 @@ def test_counting_is_exact_with_threads() -> None:
     counts = store.snapshot()
     store.put("more", b"x")
     assert (counts.requests["put"], counts.bytes_up) == (500, 1000)
+
+
+@pytest.mark.parametrize("wrap", ["limited", "retrying"])
+def test_nothing_is_sent_by_who_is_woken_to_end(wrap):
+    """When the run ends, an upload that waits for the limit or to try again is given up at once, and
+    what the main thread still has to say gets through.
+    """
+    clock, store, ended = SystemClock(), MemoryStore(), []
+    if wrap == "limited":
+        wrapped = LimitedStore(store, up=Rate(0.01, clock), down=Rate(None, clock))
+        wrapped.put("first", b"1")
+    else:
+        inner = FlakyStore(store)
+        inner.fail("put", BUSY, times=10)
+        patience = Patience(timedelta(hours=1), timedelta(hours=1), timedelta(hours=1))
+        wrapped = RetryingStore(inner, clock=clock, rng=random.Random(1), patience=patience)
+
+    def upload() -> None:
+        try:
+            wrapped.put("second", b"2")
+        except StoppedError as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=upload) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    clock.stop()
+    for thread in threads:
+        thread.join(20)
+    assert len(ended) == 3
+    wrapped.create("journal", b"abort")
+    clock.sleep(0)
+    assert store.get("journal") == b"abort"
+    with pytest.raises(ObjectNotFoundError):
+        store.get("second")

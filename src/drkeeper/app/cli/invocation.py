@@ -25,10 +25,10 @@ class Invocation:
         clock: Passed to everything that needs the time.
     """
 
-    def __init__(self, chosen: dict[str, object], clock: Clock | None = None) -> None:
+    def __init__(self, chosen: dict[str, object], clock: Clock) -> None:
         self._config = chosen.get("config")
         self._passphrase: str | None = None
-        self.clock: Clock = clock or SystemClock()
+        self.clock = clock
         self.output = Output(
             json=bool(chosen.get("json")),
             quiet=bool(chosen.get("quiet")),
@@ -92,5 +92,7 @@ def this_invocation() -> Invocation:
     chosen = root.ensure_object(dict)
     served = chosen.get("invocation")
     if not isinstance(served, Invocation):
-        served = chosen["invocation"] = Invocation(chosen)
+        clock = chosen.get("clock")
+        known = clock if isinstance(clock, SystemClock) else SystemClock()
+        served = chosen["invocation"] = Invocation(chosen, known)
     return served

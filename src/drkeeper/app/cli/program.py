@@ -20,6 +20,7 @@ from drkeeper import __version__
 from drkeeper.app.cli.commands import ROOT_SETTINGS, Program
 from drkeeper.app.cli.output import Output
 from drkeeper.app.cli.streams import ClosedPipeError, open_standard_streams, silence_stdout
+from drkeeper.clock import SystemClock
 from drkeeper.errors import DrkeeperError
 
 OK: Final = 0
@@ -47,9 +48,10 @@ def drkeeper() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    _harden()
+    clock = SystemClock()
+    _harden(clock)
     open_standard_streams()
-    chosen: dict[str, object] = {}
+    chosen: dict[str, object] = {"clock": clock}
     try:
         answer = drkeeper.main(list(arguments), "drkeeper", standalone_mode=False, obj=chosen)
     except BaseException as error:  # noqa: BLE001 - the boundary: nothing may pass it
@@ -59,21 +61,28 @@ def run(arguments: Sequence[str]) -> int:
     return _flush(code)
 
 
-def _harden() -> None:
+def _harden(clock: SystemClock) -> None:
     # No core file may hold key material, and SIGTERM must unwind like any other error.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGTERM, _terminate)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        # The first unwinds; the second ends at once, for whoever waits for a store that does not
+        # answer. Nothing is lost by that: whatever is killed leaves things as they were.
+        signal.signal(signal.SIGINT, _leave)
+        clock.stop()
+        raise KeyboardInterrupt
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        # A second signal must not interrupt the cleaning up that the first one began.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        clock.stop()
+        raise TerminatedError
+
+    signal.signal(signal.SIGTERM, terminate)
     # A shell starts what it puts into the background with SIGINT ignored, and means it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    # The first unwinds; the second ends at once, for whoever waits for a store that does not
-    # answer. Nothing is lost by that: whatever is killed leaves things as they were.
-    signal.signal(signal.SIGINT, _leave)
-    raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
@@ -81,12 +90,6 @@ def _leave(number: int, _frame: FrameType | None) -> None:
         os.write(2, b"\x1b[?25h\n")  # the bar hides the cursor
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    # A second signal must not interrupt the cleaning up that the first one began.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise TerminatedError
 
 
 def _report(error: BaseException, chosen: dict[str, object], arguments: Sequence[str]) -> int:

@@ -41,7 +41,6 @@ _CONTENT_BYTES: Final = 8 * _MIB
 _LEAST_CONTENT: Final = 4
 """One for joined files, one being filled, one that takes over its rest, one being worked on."""
 
-
 _REST_BYTES: Final = 64 * _MIB
 """Of the memory, what buffers leave to everything else: the interpreter, compressors, entries."""
 
@@ -51,7 +50,7 @@ class WriterOptions:
     """How much of the machine a writer takes.
 
     Attributes:
-        memory_bytes: What a backup should not exceed.
+        memory_bytes: What a backup should get by with; less than 128 MiB are too few.
         workers: Threads that digest and compress; the processors there are by default.
         uploads: Objects on their way to the store at once.
         level: zstd level.
@@ -64,12 +63,13 @@ class WriterOptions:
 
     def shares(self) -> tuple[int, int, int]:
         """Return how many uploads, pack buffers and content buffers the memory allows."""
-        pack = PACK_BYTES // _MIB
-        budget = self.memory_bytes // _MIB
+        budget = self.memory_bytes - _REST_BYTES
         # At most half of it for packs: one for each upload, and the one that is being filled.
-        uploads = max(1, min(self.uploads, budget // 2 // pack - 1))
-        left = (budget - (uploads + 1) * pack - _REST_BYTES // _MIB) // (_CONTENT_BYTES // _MIB)
-        return uploads, uploads + 1, max(_LEAST_CONTENT, min(2 * self.workers + 1, left))
+        uploads = max(1, min(self.uploads, budget // 2 // PACK_BYTES - 1))
+        packs = uploads + 1
+        left = (budget - packs * PACK_BYTES) // _CONTENT_BYTES
+        # One for each worker, one that is being filled, and one that takes over.
+        return uploads, packs, max(_LEAST_CONTENT, min(self.workers + 2, left))
 
 
 class SnapshotWriter:

@@ -5,6 +5,7 @@ either what was there before or all of what the snapshot has. The work on a smal
 in system calls: restoring a hundred thousand of them is nothing else.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def create(directory: int, names: Names, mode: int = PRIVATE) -> tuple[int, byte
             return os.open(name, _CREATE, mode, dir_fd=directory), name
         except FileExistsError:  # somebody guesses names; they can only cost us a few turns
             continue
-    raise FileExistsError(17, "temporary names are taken", name)
+    raise FileExistsError(errno.EEXIST, "temporary names are taken", name)
 
 
 def write_all(fd: int, data: memoryview) -> None:
@@ -195,12 +196,12 @@ class LargeFile:
         """
         fd, source = self.unfinished.fd, self.source
         if source is None:
-            raise OSError(2, "the file of before is gone")
+            raise OSError(errno.ENOENT, "the file of before is gone")
         for offset, count in self._layout.spans(self.position, length):
             while count:
                 done = _copy_range(source, fd, offset, count)
                 if not done:
-                    raise OSError(5, "the file became shorter while it was read")
+                    raise OSError(errno.EIO, "the file became shorter while it was read")
                 offset += done  # noqa: PLW2901 - a short copy goes on where it stopped
                 count -= done  # noqa: PLW2901 - the same
         self.position += length
@@ -274,7 +275,7 @@ def make_node(directory: Directory, name: bytes, entry: Entry, names: Names) -> 
     # In a directory of somebody else's, the name may have been given to another inode by now.
     if stat.S_IFMT(made.st_mode) != kind or made.st_nlink != 1 or made.st_uid != os.geteuid():
         os.close(fd)
-        raise OSError(11, "was replaced while it was made", name)
+        raise OSError(errno.EAGAIN, "was replaced while it was made", name)
     return Unfinished(directory, name, temporary, fd)
 
 
@@ -304,7 +305,7 @@ def make_link(
     try:
         made = os.stat(temporary, dir_fd=directory.fd, follow_symlinks=False)
         if (made.st_dev, made.st_ino) != inode:
-            raise OSError(11, "was replaced before it was linked", source[1])
+            raise OSError(errno.EAGAIN, "was replaced before it was linked", source[1])
         point("operations.restore.link")
         os.rename(temporary, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
     finally:

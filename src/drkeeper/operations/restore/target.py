@@ -30,6 +30,9 @@ _RULES = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESO
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """For one component: never through a link, never anything but a directory."""
 
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""The same for a file that is read; a FIFO in its place keeps nobody waiting."""
+
 _LONGEST = 4000
 """The kernel takes paths shorter than 4096 bytes; trees can be deeper than that.
 

@@ -17,7 +17,7 @@ from drkeeper.operations.restore.links import HardLinks
 from drkeeper.operations.restore.means import Means
 from drkeeper.operations.restore.report import Severity
 from drkeeper.operations.restore.small import Group, Place, Ready, Writers, Written
-from drkeeper.operations.restore.target import Directory, lookup
+from drkeeper.operations.restore.target import OPEN_FILE, Directory, lookup
 from drkeeper.operations.restore.work import Kind, Unit
 from drkeeper.repository.fetch import Batch
 
@@ -206,8 +206,7 @@ class Tree:
         large.fresh = frame.plain
         if not frame.made:
             with suppress(OSError):
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                large.source = os.open(name, flags, dir_fd=held.fd)
+                large.source = os.open(name, OPEN_FILE, dir_fd=held.fd)
         self._large = large
         return large
 
@@ -269,8 +268,7 @@ class Tree:
             OSError: It is another file now, or may not be changed.
         """
         entry = unit.entry
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(name, flags, dir_fd=held.fd)
+        fd = os.open(name, OPEN_FILE, dir_fd=held.fd)
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:

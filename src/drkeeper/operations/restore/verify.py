@@ -1,5 +1,6 @@
 """Reading back what was restored, through names and fresh descriptors, before success is reported."""
 
+import errno
 import mmap
 import os
 import stat
@@ -16,7 +17,7 @@ from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.readback import WINDOW_BYTES, Reader
 from drkeeper.operations.restore.report import Severity, Tally
 from drkeeper.operations.restore.rights import MAX_ID, Rights
-from drkeeper.operations.restore.target import Directory
+from drkeeper.operations.restore.target import OPEN_FILE, Directory
 
 _WHOLE_BYTES = 256 * 1024
 _WAITING = 64
@@ -27,8 +28,6 @@ _REPRESENTABLE = (-(2**31) * _SECOND_NS, 2**34 * _SECOND_NS)
 Source:
     Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps": 34 bits of seconds from 1901 on.
 """
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Written = tuple[bytes, Entry, tuple[int, int]]
 """Name in its directory, what it should be, and owner on this machine."""
@@ -147,7 +146,7 @@ def _opened(directory: int, name: bytes) -> Iterator[int]:
         OSError: It is not there, or is a link now.
     """
     try:
-        fd = os.open(name, _READ, dir_fd=directory)
+        fd = os.open(name, OPEN_FILE, dir_fd=directory)
     except PermissionError:
         fd = _open_forbidden(directory, name)
     try:
@@ -162,10 +161,10 @@ def _open_forbidden(directory: int, name: bytes) -> int:
     try:
         status = os.fstat(held)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(1, "is no regular file", name)
+            raise OSError(errno.EPERM, "is no regular file", name)
         os.chmod(path, stat.S_IMODE(status.st_mode) | stat.S_IRUSR)
         try:
-            return os.open(path, _READ & ~os.O_NOFOLLOW)
+            return os.open(path, OPEN_FILE & ~os.O_NOFOLLOW)
         finally:
             os.chmod(path, stat.S_IMODE(status.st_mode))
     finally:

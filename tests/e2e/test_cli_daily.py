@@ -90,6 +90,12 @@ def test_every_result_is_also_json(installed):
     ):
         lines = installed.lines(*arguments)
         assert lines[-1]["message_type"] == "summary", arguments
+        if arguments in (["check"], ["restore", "files", "--to", "wet"]):
+            assert lines[-1]["requests"]["get"] > 0
+            assert lines[-1]["received_bytes"] > 0
+    assert first[-1]["requests"]["put"] > 5
+    assert first[-1]["sent_bytes"] > 300_000
+    assert first[-1]["failed_requests"].keys() <= {"get", "info"}
     assert not (installed.home / "dry").exists()
 
 

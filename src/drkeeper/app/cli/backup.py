@@ -166,6 +166,7 @@ def _tell(called: Invocation, policy: Policy, outcome: BackupOutcome) -> None:
             "warnings": report.warnings,
             "seconds": round(outcome.seconds, 3),
             "continued": report.continued,
+            **outcome.traffic,
         }
     )
     output.say(

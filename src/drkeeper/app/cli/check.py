@@ -9,12 +9,11 @@ from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.output import safe_lines
 from drkeeper.app.cli.progress import show_progress
 from drkeeper.app.cli.reaching import Reach, access, reach_options
-from drkeeper.app.wiring.checks import run_check
+from drkeeper.app.wiring.checks import CheckOutcome, run_check
 from drkeeper.errors import IntegrityError
 from drkeeper.model.quantities import format_size
 from drkeeper.operations.check import (
     CheckFinding,
-    CheckReport,
     CheckRequest,
     Severity,
     Slice,
@@ -42,7 +41,7 @@ def command(*, reach: Reach, blind: bool, read_data: str | None) -> int:
     called = this_invocation()
     request = CheckRequest(blind, _slice(called, read_data))
     with show_progress(called.output, called.clock, "check", things="objects") as show:
-        report, intact = run_check(
+        outcome = run_check(
             access(called, reach),
             called.configuration,
             request,
@@ -51,9 +50,9 @@ def command(*, reach: Reach, blind: bool, read_data: str | None) -> int:
             warn=called.output.warning,
             on_progress=show,
         )
-    _tell(called, report)
-    warned = any(finding.severity is Severity.WARNING for finding in report.findings)
-    return WARNINGS if warned or not intact else 0
+    _tell(called, outcome)
+    warned = any(finding.severity is Severity.WARNING for finding in outcome.report.findings)
+    return WARNINGS if warned or not outcome.ledger_intact else 0
 
 
 def _slice(called: Invocation, text: str | None) -> Slice | None:
@@ -68,8 +67,8 @@ def _slice(called: Invocation, text: str | None) -> Slice | None:
     return Slice.percent(int(number), days)
 
 
-def _tell(called: Invocation, report: CheckReport) -> None:
-    output = called.output
+def _tell(called: Invocation, outcome: CheckOutcome) -> None:
+    output, report = called.output, outcome.report
     for finding in report.findings:
         output.item(_fields(finding))
         line = safe_lines(f"{finding.severity}: {finding.thing}: {finding.message}")
@@ -92,6 +91,7 @@ def _tell(called: Invocation, report: CheckReport) -> None:
             "unneeded_bytes": report.unneeded_bytes,
             "damaged_snapshots": list(report.damaged_snapshots),
             "findings": len(report.findings) + report.findings_left_out,
+            **outcome.traffic,
         }
     )
     if not report.sound:

@@ -272,7 +272,7 @@ class Demo:
         self._fact(f"the deleted {gone}/ is back: {len(list((restored / gone).iterdir()))} files")
 
     def _look(self, configuration: Configuration, access: Access) -> CheckReport:
-        report, _ = run_check(
+        outcome = run_check(
             access,
             configuration,
             CheckRequest(read=Slice(0, 1)),
@@ -281,7 +281,7 @@ class Demo:
             warn=self._output.warning,
             on_progress=ignore,
         )
-        return report
+        return outcome.report
 
     def _check(self, configuration: Configuration) -> None:
         self._say("Is the repository whole? Every byte is read", "drkeeper check --read-data")

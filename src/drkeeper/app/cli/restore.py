@@ -202,6 +202,7 @@ def _tell(called: Invocation, recovery: Recovery, outcome: RestoreOutcome) -> No
             "resumed": report.resumed,
             "warnings": report.warnings,
             "seconds": round(outcome.seconds, 3),
+            **outcome.traffic,
         }
     )
     read_back = "read back and compared" if report.verified else "not read back"

@@ -10,7 +10,7 @@ from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import is_there, make_private
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
 from drkeeper.app.wiring.runs import RunRecord, open_run_ledger
-from drkeeper.app.wiring.stores import folder_of
+from drkeeper.app.wiring.stores import folder_of, traffic
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.policy import Policy
@@ -44,11 +44,13 @@ class BackupOutcome:
         report: The operation's own words.
         ledger_intact: Whether the ledger could record it.
         seconds: Duration of the whole run.
+        traffic: What the store was asked.
     """
 
     report: BackupReport
     ledger_intact: bool
     seconds: float
+    traffic: dict[str, object]
 
 
 def open_source(
@@ -135,7 +137,8 @@ def run_backup(  # noqa: PLR0913 - what a run is made of, by name
     point = _recovery_point(policy, repository.id, report, record)
     state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
     record.end(state, result=_result(report), made=[point])
-    return BackupOutcome(report, record.intact, clock.monotonic() - begun_at)
+    seconds = clock.monotonic() - begun_at
+    return BackupOutcome(report, record.intact, seconds, traffic(repository.store))
 
 
 _LOCAL_UPLOADS: Final = 2

@@ -1,10 +1,12 @@
 """Put a check together and record what it found."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.repositories import Access, Passphrase, open_for_reading
 from drkeeper.app.wiring.runs import RunRecord
+from drkeeper.app.wiring.stores import traffic
 from drkeeper.clock import Clock
 from drkeeper.model.run import (
     CheckKind,
@@ -20,6 +22,21 @@ from drkeeper.repository.repository import Repository
 _DETAIL_CHARACTERS = 500
 
 
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """What a check did.
+
+    Attributes:
+        report: The operation's own words.
+        ledger_intact: Whether the ledger could record it.
+        traffic: What the store was asked.
+    """
+
+    report: CheckReport
+    ledger_intact: bool
+    traffic: dict[str, object]
+
+
 def run_check(  # noqa: PLR0913 - what a run is made of, by name
     access: Access,
     configuration: Configuration,
@@ -29,8 +46,8 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
     passphrase: Passphrase | None,
     warn: Callable[[str], None],
     on_progress: OnProgress,
-) -> tuple[CheckReport, bool]:
-    """Check a repository; return what was found and whether the ledger could record it.
+) -> CheckOutcome:
+    """Check a repository and record the run; the ledger's troubles are warnings.
 
     Raises:
         DrkeeperError: The check could not be made; recorded as well.
@@ -57,7 +74,7 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
         result={"sound": report.sound, "findings": len(report.findings)},
         made=[verification],
     )
-    return report, record.intact
+    return CheckOutcome(report, record.intact, traffic(repository.store))
 
 
 def _verification(

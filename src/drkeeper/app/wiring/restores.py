@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.runs import RunRecord
+from drkeeper.app.wiring.stores import traffic
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.run import CheckKind, Operation, RunState, Verification
 from drkeeper.operations.progress import OnProgress
@@ -38,11 +39,13 @@ class RestoreOutcome:
         report: The operation's own words.
         ledger_intact: Whether the ledger could record it.
         seconds: Duration from begin to end, the achieved part of an RTO.
+        traffic: What the store was asked, since it was opened.
     """
 
     report: RestoreReport
     ledger_intact: bool
     seconds: float
+    traffic: dict[str, object]
 
 
 def run_restore(
@@ -84,7 +87,8 @@ def run_restore(
         )
     state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
     record.end(state, result=_result(recovery.commit, report), made=made)
-    return RestoreOutcome(report, record.intact, clock.monotonic() - begun_at)
+    seconds = clock.monotonic() - begun_at
+    return RestoreOutcome(report, record.intact, seconds, traffic(recovery.repository.store))
 
 
 def report_of(error: DrkeeperError) -> RestoreReport | None:

@@ -10,7 +10,7 @@ from drkeeper.storage.base import ObjectStore
 
 
 def open_store(settings: RepositorySettings, clock: Clock, *, create: bool = False) -> ObjectStore:
-    """Open a store, with its bandwidth limits and with patience for transient errors.
+    """Open a store, counted, with its bandwidth limits and with patience for transient errors.
 
     Args:
         settings: Where and how.
@@ -21,6 +21,7 @@ def open_store(settings: RepositorySettings, clock: Clock, *, create: bool = Fal
         ConfigurationError: No adapter serves this address, or it is malformed.
         StorageError: The store refused.
     """
+    from drkeeper.storage.counting import CountingStore  # noqa: PLC0415 - see the package
     from drkeeper.storage.retrying import RetryingStore  # noqa: PLC0415 - see the package
 
     store = open_bare_store(settings, clock, create=create)
@@ -32,7 +33,22 @@ def open_store(settings: RepositorySettings, clock: Clock, *, create: bool = Fal
             up=Rate(settings.upload_rate, clock),
             down=Rate(settings.download_rate, clock),
         )
-    return RetryingStore(store, clock=clock, rng=random.SystemRandom())
+    return CountingStore(RetryingStore(store, clock=clock, rng=random.SystemRandom()))
+
+
+def traffic(store: ObjectStore) -> dict[str, object]:
+    """Return what a store from :func:`open_store` was asked so far, as results show it."""
+    from drkeeper.storage.counting import CountingStore  # noqa: PLC0415 - see the package
+
+    if not isinstance(store, CountingStore):
+        return {}
+    counts = store.snapshot()
+    return {
+        "requests": dict(sorted(counts.requests.items())),
+        "failed_requests": dict(sorted(counts.failures.items())),
+        "sent_bytes": counts.bytes_up,
+        "received_bytes": counts.bytes_down,
+    }
 
 
 def open_bare_store(

@@ -201,7 +201,7 @@ class LargeFile:
             while count:
                 done = _copy_range(source, fd, offset, count)
                 if not done:
-                    raise OSError(errno.EIO, "the file became shorter while it was read")
+                    raise OSError(errno.EAGAIN, "the file became shorter while it was read")
                 offset += done  # noqa: PLW2901 - a short copy goes on where it stopped
                 count -= done  # noqa: PLW2901 - the same
         self.position += length

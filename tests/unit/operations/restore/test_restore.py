@@ -409,3 +409,21 @@ def test_without_verification_nothing_is_read_back(crafter, target):
     report = restore(replace(_request(_tree(crafter), target), verify=False))
     assert not report.verified
     assert report.files == 6
+
+
+def test_a_file_that_is_cut_short_meanwhile_fails_alone(crafter, target):
+    """Whoever shortens a file while its equal parts are taken over breaks that restore of it only."""
+    reader = crafter.snapshot(crafter.piece([file(b"large", _varied()), file(b"small", b"here")]))
+    target.mkdir()
+    (target / "large").write_bytes(_varied()[:-1] + b"!")
+
+    def cut() -> bool:
+        os.truncate(target / "large", 10)
+        return False
+
+    request = _request(
+        reader, target, overwrite=Overwrite.IF_CHANGED, batch_bytes=CHUNK, cancelled=cut
+    )
+    with pytest.raises(TargetError, match="1 paths could not be restored here"):
+        restore(request)
+    assert (target / "small").read_bytes() == b"here"

@@ -299,8 +299,7 @@ class Opener:
         Args:
             index: Number of the segment.
             sealed: Exactly the bytes of :meth:`segment_span`.
-            into: At least as long as the plaintext; either begins where ``sealed`` begins, or does
-                not overlap it. Wiped on failure.
+            into: At least as long as the plaintext; no memory of ``sealed``. Wiped on failure.
 
         Raises:
             IntegrityError: There is no such segment, or it was altered.

@@ -153,16 +153,21 @@ class SegmentKey:
             layout: Of the message.
             memory: Exactly ``layout.sealed_bytes`` bytes: each segment, and ``TAG_BYTES`` of room.
         """
+        # The library promises nothing about input and output that share memory, and where they
+        # overlap by part it has made wrong ciphertexts with right tags.
+        # See github.com/pyca/cryptography, pull request 15656.
+        scratch = memoryview(bytearray(min(layout.segment_bytes, len(memory))))
         step = layout.segment_bytes + TAG_BYTES
         for index in range(layout.segments):
             at = index * step
-            end = at + layout.plain_length(index)
+            length = layout.plain_length(index)
+            scratch[:length] = memory[at : at + length]
             self._cipher.encrypt_into(
-                self._nonce(index), memory[at:end], None, memory[at : end + TAG_BYTES]
+                self._nonce(index), scratch[:length], None, memory[at : at + length + TAG_BYTES]
             )
 
     def open_segment(self, index: int, sealed: memoryview, into: memoryview) -> None:
-        """Open one segment into ``into``, which is ``TAG_BYTES`` shorter than ``sealed``.
+        """Open one segment into other memory, ``TAG_BYTES`` shorter than ``sealed``.
 
         The cipher writes before it has checked: on failure ``into`` is wiped, so that nothing
         unauthenticated stays behind for a caller that swallows the error.

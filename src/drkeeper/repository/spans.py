@@ -254,20 +254,21 @@ class Spans:
 
 
 def _open(opener: Opener, span: Span, view: memoryview, start: int) -> None:
-    """Open the segments of a span where they are, and close the gaps that the tags leave.
+    """Open the segments of a span, and put their plaintexts next to each other where they were.
 
     ``view`` begins at ``start`` in the object.
     """
     end = 0
+    scratch = memoryview(bytearray(min(SEGMENT_BYTES, len(view))))
     for number, segment in enumerate(span.segments):
         at = number * SEGMENT_BYTES
         try:
             offset, length = opener.segment_span(segment)
             sealed = view[offset - start : offset - start + length]
-            count = opener.open_segment_into(segment, sealed, sealed)
+            count = opener.open_segment_into(segment, sealed, scratch)
         except IntegrityError as error:
             span.broken[segment] = error
         else:
-            view[at : at + count] = sealed[:count]
+            view[at : at + count] = scratch[:count]
             end = at + count
     span.plain = view[:end]

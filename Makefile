@@ -51,7 +51,7 @@ format: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/interrogate -q -c pyproject.toml tests
-	$(BIN)/codespell src tests docs tools README.md CHANGELOG.md
+	$(BIN)/codespell src tests docs tools benchmarks README.md CHANGELOG.md
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

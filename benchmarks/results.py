@@ -181,7 +181,10 @@ class Results:
             budgets = "<br>".join(map(_words, row.judged()))
             yield f"| {row.data} | {row.step} | {' | '.join(cells)} | {ratio} | {budgets} |"
         yield ""
-        yield "Medians: seconds from start to exit, seconds of processor time, peak memory."
+        yield (
+            "Medians: seconds from start to exit, seconds of processor time, peak memory; "
+            "in brackets of how many runs."
+        )
         yield (
             f"Scale {self.scale:g}; " + "; ".join(f"{k} {v}" for k, v in self.machine.items()) + "."
         )
@@ -197,11 +200,12 @@ def _cell(row: Row, tool: str) -> str:
     figures = [row.median(tool, figure) for figure in (_wall, _cpu, _peak, _stored)]
     texts = ("{:.2f} s", "{:.2f} s", "{:.0f} MiB", "stored {:.0f} MB")
     units = (1, 1, 1, 1e6)
-    return ", ".join(
+    shown = ", ".join(
         text.format(figure / unit)
         for text, figure, unit in zip(texts, figures, units, strict=True)
         if figure is not None
     )
+    return f"{shown} ({len(row.samples[tool])})"
 
 
 def _words(judged: Judged) -> str:

@@ -12,30 +12,44 @@ from benchmarks.disk import drop_from_cache
 from benchmarks.results import Sample
 from benchmarks.tools import Tool
 
-# For a minute after files were deleted ext4 passes over their inodes, and whoever creates files
-# then pays for the search; the queue of discarded blocks delays writes about as long.
-QUIET_S = 65
+# An ext4 without a journal passes over inodes that were freed in the last five minutes, one by one:
+# whoever creates files then pays for the search, up to three times the whole step. Others are slow
+# for a minute, until the discarded blocks are dealt with. Source: fs/ext4/ialloc.c, recently_deleted.
+QUIET_S = 310
 # As many deletions as nobody notices afterwards.
 FEW = 2_000
 
 
 @dataclass
 class Rubbish:
-    """What a round leaves behind, removed where no measurement can feel it."""
+    """What rounds leave behind, removed where no measurement can feel it."""
 
     folders: list[Path] = field(default_factory=list)
+    emptied: list[Path] = field(default_factory=list)
     quiet_at: float = 0.0
 
     def leave(self, folder: Path) -> None:
         """Have a folder removed later."""
         self.folders.append(folder)
 
+    def empty(self) -> None:
+        """Give back the room of what was left, but none of its inodes."""
+        for folder in self.folders:
+            for path in data.files(folder):
+                os.chmod(path, 0o600)
+                os.truncate(path, 0)
+        self.emptied += self.folders
+        self.folders.clear()
+        os.sync()
+
     def remove(self) -> None:
         """Remove all that was left."""
-        count = sum(sum(1 for _ in data.files(folder)) for folder in self.folders)
-        for folder in self.folders:
+        folders = self.emptied + self.folders
+        count = sum(sum(1 for _ in data.files(folder)) for folder in folders)
+        for folder in folders:
             data.remove(folder)
         self.folders.clear()
+        self.emptied.clear()
         os.sync()
         if count > FEW:
             self.quiet_at = time.monotonic() + QUIET_S

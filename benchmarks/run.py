@@ -19,7 +19,7 @@ from benchmarks.budgets import CHANGED, COLD, FIRST, SAME, WARM
 from benchmarks.measure import run
 from benchmarks.restic import newest_restic
 from benchmarks.results import Results, Sample
-from benchmarks.rounds import FEW, Round, Rubbish
+from benchmarks.rounds import Round, Rubbish
 from benchmarks.tools import DRKEEPER, Borg, Drkeeper, Restic, Tool, version
 
 GIB = 1 << 30
@@ -103,7 +103,6 @@ class Benchmark:
             self._start_up(begun["start"] + number)
             for name in cases:
                 self._round(name, begun[name] + number, steps)
-            self.rubbish.remove()
 
     def _tree(self, kind: str) -> Path:
         return self.work / "data" / kind
@@ -127,7 +126,7 @@ class Benchmark:
     def _round(self, name: str, number: int, steps: tuple[str, ...]) -> None:
         """Take every tool through one case."""
         tree = self._tree(name.removeprefix("s3-"))
-        work = self.work / "rounds" / name
+        work = self.work / "rounds" / f"{name}-{number}"
         with ExitStack() as stack:
             bucket = None
             if name.startswith("s3-"):
@@ -136,8 +135,7 @@ class Benchmark:
                 bucket = stack.enter_context(s3.fresh_bucket(work / "server"))
             this = Round(name, tree, number, (FIRST, *steps), work, self.rubbish, self._record)
             this.run(self._tools(work, bucket))
-        if data.extent(tree)[0] <= FEW:
-            self.rubbish.remove()
+        self.rubbish.empty()  # and removed when all is measured
 
     def _tools(self, work: Path, bucket: s3.Bucket | None) -> list[Tool]:
         """Return the tools that take part, each with a place of its own below ``work``."""
@@ -189,6 +187,7 @@ def part(args: argparse.Namespace) -> dict[str, object]:
     return {
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": commit.stdout.strip() or "unknown",
+        "data": ",".join(args.data),
         "rounds": args.rounds,
         "load": round(os.getloadavg()[0], 2),
         **(speeds or {"direct read and write": "refused by the file system"}),

@@ -25,7 +25,8 @@ _MACROS: Final = {
 }
 _FIELD: Final = re.compile(r"[0-9A-Za-z*/,\-#]+", re.ASCII)
 _SOME_WALL: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall has no zone
-_TWO_DAYS: Final = timedelta(days=2)
+_LONGEST_GAP: Final = timedelta(days=1, hours=1)
+"""One zone has skipped a whole day (Samoa, 2011)."""
 
 
 def looks_like_cron(text: str) -> bool:
@@ -99,10 +100,15 @@ def cron_runs(
                 yield instant
                 last = instant
         return
-    # Earlier by two days, since a zone may have skipped a whole one (Samoa, 2011).
-    wall = after.astimezone(zone).replace(tzinfo=None) - _TWO_DAYS
+    wall = _wall_of(after - _LONGEST_GAP, zone)
+    if wall + _LONGEST_GAP == _wall_of(after, zone):
+        wall += _LONGEST_GAP  # no gap in between whose slots are still to come
     for slot in CronSim(expression, wall):
         instant = instant_of(slot, zone)
         if instant > last:
             yield instant
             last = instant
+
+
+def _wall_of(instant: datetime, zone: tzinfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)

@@ -47,12 +47,13 @@ class Slots:
             last = slot
             if count == MOST_COUNTED:
                 break
-        # Of a year of minutes the last one is found from nearby.
-        for back in _LOOK_BACK:
-            found = self.around(now - back, now)
-            if found.last is not None:
-                break
-        return Around(found.last or last, found.following, MOST_COUNTED)
+        nearby = self._nearby(now)
+        return Around(nearby.last or last, nearby.following, MOST_COUNTED)
+
+    def _nearby(self, now: datetime) -> "Around":
+        """Find the slots around ``now`` without walking there from far away."""
+        tries = (self.around(now - back, now) for back in _LOOK_BACK)
+        return next((found for found in tries if found.last is not None), self.around(now, now))
 
     def pause_after(self, slot: datetime) -> timedelta:
         """Return the time from this slot to the one that follows it."""

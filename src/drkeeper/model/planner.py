@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 
 from drkeeper.model.policy import Policy
+from drkeeper.model.run import Operation, Run, RunState
 from drkeeper.model.slots import Slots
 from drkeeper.model.windows import closed_until
 
@@ -79,6 +81,62 @@ class History:
     since_start: timedelta | None = None
     newest_point: datetime | None = None
     durations: Sequence[timedelta] = ()
+
+
+_REMEMBERED = 20
+"""How many good runs tell how long the next one takes."""
+
+
+def history_of(  # noqa: PLR0913 - what is known, by name
+    policy: Policy,
+    runs: Sequence[Run],
+    *,
+    known_since: datetime,
+    newest_point: datetime | None,
+    since_start: timedelta | None = None,
+) -> History:
+    """Put together what the ledger remembers of a policy's backups.
+
+    Args:
+        policy: The policy as it is now.
+        runs: Its runs, newest first; some dozens are enough.
+        known_since: When the policy was first seen.
+        newest_point: Instant of its newest durable recovery point.
+        since_start: As for :class:`History`.
+    """
+    backups = [run for run in runs if run.operation is Operation.BACKUP]
+    # One that was cut off stands for nothing: what it was to do is still to be done.
+    ended = [run for run in backups if run.state.ended and run.state is not RunState.INTERRUPTED]
+    good = [run for run in ended if run.state in {RunState.SUCCEEDED, RunState.WARNINGS}]
+    begun = [run for run in backups if run.state is not RunState.SKIPPED]
+    slots = slots_of(policy)
+    return History(
+        known_since=known_since,
+        served=_slot_of(slots, ended[0]) if ended else None,
+        failing=_failing(slots, ended),
+        running=any(not run.state.ended for run in backups),
+        started_at=begun[0].started_at if begun else None,
+        since_start=since_start,
+        newest_point=newest_point,
+        durations=[
+            run.ended_at - run.started_at for run in good[:_REMEMBERED] if run.ended_at is not None
+        ],
+    )
+
+
+def _slot_of(slots: Slots | None, run: Run) -> datetime | None:
+    """Return the newest slot that was due when the run began."""
+    return None if slots is None else slots.before(run.started_at)
+
+
+def _failing(slots: Slots | None, ended: Sequence[Run]) -> Failing | None:
+    failed = list(takewhile(lambda run: run.state is RunState.FAILED, ended))
+    if not failed:
+        return None
+    slot = _slot_of(slots, failed[0])
+    same = [run for run in failed if _slot_of(slots, run) == slot]
+    ended_at = failed[0].ended_at or failed[0].started_at
+    return Failing(slot or failed[0].started_at, len(same), ended_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,10 @@ class Slots:
         tries = (self.around(now - back, now) for back in _LOOK_BACK)
         return next((found for found in tries if found.last is not None), self.around(now, now))
 
+    def before(self, instant: datetime) -> datetime | None:
+        """Return the newest slot that is not later than ``instant``."""
+        return self._nearby(instant).last
+
     def pause_after(self, slot: datetime) -> timedelta:
         """Return the time from this slot to the one that follows it."""
         return self.next(slot) - slot

@@ -5,8 +5,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from drkeeper.model.planner import Failing, History, Why, decide, derived_start, percentile
+from drkeeper.model.planner import (
+    Failing,
+    History,
+    Why,
+    decide,
+    derived_start,
+    history_of,
+    percentile,
+)
 from drkeeper.model.policy import FilesSource, Limits, Objectives, Pause, Policy
+from drkeeper.model.run import Operation, Process, Run, RunId, RunState
 from drkeeper.model.schedule import parse_schedule
 from drkeeper.model.windows import Window
 
@@ -188,3 +197,60 @@ def test_percentiles_are_of_what_was_measured():
     assert percentile([timedelta(seconds=each) for each in range(1, 101)]).total_seconds() == 95
     assert percentile([MINUTE, HOUR]) == HOUR
     assert percentile([]) == timedelta()
+
+
+def run(began, state, minutes=10, operation=Operation.BACKUP):
+    """Return a run that began then and has ended, unless it goes on."""
+    begun = at(began)
+    ended = begun + minutes * MINUTE if state.ended else None
+    process = Process("host", "boot", 1)
+    return Run(RunId(began), "files", operation, state, process, begun, ended)
+
+
+def remembered(planned, *runs, newest_point=None):
+    """Return the history of a policy that is known for long; runs newest first."""
+    return history_of(planned, runs, known_since=at("2026-01-01T00:00"), newest_point=newest_point)
+
+
+def test_a_run_stands_for_the_newest_slot_before_it_began():
+    """However late it began, and whoever asked for it."""
+    history = remembered(DAILY, run("2026-11-21T09:15", RunState.SUCCEEDED))
+    assert history.served == at("2026-11-21T02:30")
+    assert history.durations == [10 * MINUTE]
+    assert decide(DAILY, history, NOON).next_at == at("2026-11-22T02:30")
+
+
+def test_a_run_that_was_cut_off_stands_for_nothing():
+    """It is made up for at once."""
+    runs = [
+        run("2026-11-21T02:30", RunState.INTERRUPTED),
+        run("2026-11-20T02:30", RunState.WARNINGS),
+    ]
+    decision = decide(DAILY, remembered(DAILY, *runs), NOON)
+    assert (decision.slot, decision.why) == (at("2026-11-21T02:30"), Why.MAKE_UP)
+
+
+def test_failures_of_one_slot_are_counted_together():
+    """Those of earlier slots are not."""
+    runs = [
+        run("2026-11-21T02:42", RunState.FAILED, 1),
+        run("2026-11-21T02:30", RunState.FAILED, 1),
+        run("2026-11-20T02:30", RunState.FAILED, 1),
+        run("2026-11-19T02:30", RunState.SUCCEEDED),
+    ]
+    history = remembered(DAILY, *runs)
+    assert history.failing == Failing(at("2026-11-21T02:30"), 2, at("2026-11-21T02:43"))
+    assert decide(DAILY, history, at("2026-11-21T02:44")).next_at == at("2026-11-21T02:48")
+
+
+def test_what_was_left_out_is_served_and_other_operations_do_not_count():
+    """A skipped slot is not run again; a check is no backup."""
+    runs = [
+        run("2026-11-21T11:00", RunState.RUNNING, operation=Operation.CHECK),
+        run("2026-11-21T09:30", RunState.SKIPPED, 0),
+        run("2026-11-20T02:30", RunState.SUCCEEDED),
+    ]
+    history = remembered(DAILY, *runs)
+    assert history.served == at("2026-11-21T02:30")
+    assert history.started_at == at("2026-11-20T02:30")
+    assert not history.running

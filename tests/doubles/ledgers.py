@@ -93,6 +93,9 @@ def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
     chance = random.Random(seed)
     for number in range(1, runs + 1):
         policy = chance.choice(["home", "shop", "mail ä"])
+        ledger.see_policies({policy: f"{chance.randrange(3):064x}"})
+        if chance.random() < 0.1:
+            ledger.skip_run(policy, Operation.BACKUP, RunFailure("Skipped", "paused", 0))
         operation = chance.choice(list(Operation))
         run = ledger.begin_run(policy, operation)
         made = []

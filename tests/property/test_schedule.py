@@ -33,6 +33,13 @@ FIRST = datetime(2009, 1, 1)  # noqa: DTZ001 - a wall time
 LAST = datetime(2037, 1, 1)  # noqa: DTZ001 - a wall time
 instants = st.datetimes(min_value=FIRST, max_value=LAST, timezones=st.just(UTC))
 clocks = st.builds(time, st.integers(0, 23), st.integers(0, 59))
+crons = st.tuples(
+    st.sampled_from(["0", "*/10", "7,37", "1-59/13", "*"]),
+    st.sampled_from(["*", "*/2", "2", "1-3", "0,23"]),
+    st.sampled_from(["*", "1", "L", "29", "*/7"]),
+    st.sampled_from(["*", "2-12", "3,10"]),
+    st.sampled_from(["*", "SUN", "1-5", "7#1"]),
+).map(" ".join)
 schedules = st.one_of(
     st.builds(Schedule, st.just(Unit.HOURLY), st.builds(time, st.just(0), st.integers(0, 59))),
     st.builds(Schedule, st.just(Unit.DAILY), clocks),
@@ -45,6 +52,7 @@ schedules = st.one_of(
         st.just(Unit.EVERY),
         interval=st.integers(1, 60 * 24 * 366).map(lambda minutes: timedelta(minutes=minutes)),
     ),
+    st.builds(Schedule, st.just(Unit.CRON), cron=crons),
 )
 
 

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     RUN_INTERRUPTED = "run.interrupted"
     POINT_RECORDED = "recovery_point.recorded"
     VERIFICATION_RECORDED = "verification.recorded"
+    POLICY_SEEN = "policy.seen"
 
 
 @dataclass(frozen=True, slots=True)

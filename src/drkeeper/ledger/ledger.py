@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Engine, Select, delete, insert, select
+from sqlalchemy import Connection, Engine, Select, delete, insert, select
 
 from drkeeper.clock import Clock
 from drkeeper.errors import LedgerError
@@ -24,9 +24,17 @@ from drkeeper.ledger.rows import (
     point_from_row,
     process_from_row,
     run_from_row,
+    seen_from_row,
     verification_from_row,
 )
-from drkeeper.ledger.tables import PROJECTIONS, SCHEMA_VERSION, recovery_point, run, verification
+from drkeeper.ledger.tables import (
+    PROJECTIONS,
+    SCHEMA_VERSION,
+    policy as policy_table,
+    recovery_point,
+    run,
+    verification,
+)
 from drkeeper.ledger.verify import VerifyReport, fold_or_refuse, verify
 from drkeeper.model.instants import exact_rfc3339
 from drkeeper.model.run import (
@@ -37,6 +45,7 @@ from drkeeper.model.run import (
     RunFailure,
     RunId,
     RunState,
+    SeenPolicy,
     Verification,
 )
 
@@ -122,22 +131,8 @@ class Ledger:  # noqa: PLR0904 - twelve, and what a context manager needs
 
     def begin_run(self, policy: str | None, operation: Operation) -> RunId:
         """Record that a run of ``operation`` has begun in this process, and name it."""
-        now = self._clock.now()
-        me = self._me()
         run_id = RunId(secrets.token_hex(8))
-        body = {
-            "run": run_id,
-            "policy": policy,
-            "operation": operation,
-            "state": RunState.RUNNING,
-            "started_at": now,
-            "process": {
-                "host": me.host,
-                "boot_id": me.boot_id,
-                "pid": me.pid,
-                "started": me.started,
-            },
-        }
+        body = _begun(run_id, policy, operation, RunState.RUNNING, self._clock.now(), self._me())
         self._append((Kind.RUN_BEGUN, body))
         return run_id
 
@@ -185,6 +180,40 @@ class Ledger:  # noqa: PLR0904 - twelve, and what a context manager needs
             LedgerError: Its run never began; or as for the class.
         """
         self._append(_made(made))
+
+    def skip_run(self, policy: str, operation: Operation, why: RunFailure) -> RunId:
+        """Record a run that does not take place, and why: what is left out is never silent."""
+        now = self._clock.now()
+        run_id = RunId(secrets.token_hex(8))
+        begun = _begun(run_id, policy, operation, RunState.QUEUED, now, self._me())
+        ended = {
+            "run": run_id,
+            "state": RunState.SKIPPED,
+            "ended_at": now,
+            "result": {},
+            "failure": failure_body(why),
+        }
+        self._append((Kind.RUN_BEGUN, begun), (Kind.RUN_ENDED, ended))
+        return run_id
+
+    def see_policies(self, definitions: Mapping[str, str]) -> dict[str, SeenPolicy]:
+        """Record policies that are new or say something new, and return all that were ever seen.
+
+        Args:
+            definitions: Digest of what each policy says, by its name.
+        """
+        with writing(self._engine) as connection:
+            known = _seen(connection)
+            now = self._clock.now()
+            entries = [
+                (Kind.POLICY_SEEN, {"policy": name, "definition": definition, "seen_at": now})
+                for name, definition in sorted(definitions.items())
+                if name not in known or known[name].definition != definition
+            ]
+            if not entries:
+                return known
+            append(connection, exact_rfc3339(now), entries)
+            return _seen(connection)
 
     def interrupt_dead_runs(self, alive: Callable[[Process], bool] = is_alive) -> list[RunId]:
         """Call interrupted every run of this host whose process is no more.
@@ -287,6 +316,35 @@ def _made(value: RecoveryPoint | Verification) -> tuple[Kind, Mapping[str, objec
     """Spell what an operation made as an event."""
     kind = Kind.POINT_RECORDED if isinstance(value, RecoveryPoint) else Kind.VERIFICATION_RECORDED
     return kind, body_of(value)
+
+
+def _begun(  # noqa: PLR0917 - the columns, in their order
+    run_id: RunId,
+    policy: str | None,
+    operation: Operation,
+    state: RunState,
+    at: datetime,
+    me: Process,
+) -> Mapping[str, object]:
+    return {
+        "run": run_id,
+        "policy": policy,
+        "operation": operation,
+        "state": state,
+        "started_at": at,
+        "process": {
+            "host": me.host,
+            "boot_id": me.boot_id,
+            "pid": me.pid,
+            "started": me.started,
+        },
+    }
+
+
+def _seen(connection: Connection) -> dict[str, SeenPolicy]:
+    rows = connection.execute(select(policy_table)).mappings().all()
+    found = [checked(seen_from_row, dict(row)) for row in rows]
+    return {seen.name: seen for seen in found}
 
 
 def _interrupted(run_id: RunId, at: datetime) -> tuple[Kind, Mapping[str, object]]:

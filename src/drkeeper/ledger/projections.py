@@ -38,11 +38,11 @@ class IllegalEventError(Exception):
     """An event that cannot follow from those before it."""
 
 
-KEYS = {"run": "id", "recovery_point": "id", "verification": "event"}
+KEYS = {"run": "id", "recovery_point": "id", "verification": "event", "policy": "name"}
 """The primary key of every projection."""
 
 
-def changes(event: Event, find: Find) -> list[Change]:
+def changes(event: Event, find: Find) -> list[Change]:  # noqa: PLR0911 - one a kind
     """Return what ``event`` makes of the projections.
 
     Raises:
@@ -61,6 +61,8 @@ def changes(event: Event, find: Find) -> list[Change]:
                 return [_point(event, body, find)]
             case Kind.VERIFICATION_RECORDED:
                 return [_verification(event, body, find)]
+            case Kind.POLICY_SEEN:
+                return [_policy(event, body, find)]
     except (KeyError, TypeError, ValueError) as error:
         raise IllegalEventError(f"event {event.seq} ({event.kind}) has no meaning") from error
 
@@ -146,6 +148,19 @@ def _verification(event: Event, body: Mapping[str, object], find: Find) -> Chang
     row: Row = {name: body[name] for name in _VERIFICATION_FIELDS}
     _known_run(event, row, find)
     return Change("verification", event.seq, row | {"event": event.seq}, new=True)
+
+
+def _policy(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    key = _text(body["policy"])
+    before = find("policy", key)
+    row: Row = {
+        "name": key,
+        "definition": _text(body["definition"]),
+        "first_seen_at": body["seen_at"] if before is None else before["first_seen_at"],
+        "changed_at": body["seen_at"],
+        "event": event.seq,
+    }
+    return Change("policy", key, row, new=before is None)
 
 
 def _known_run(event: Event, row: Row, find: Find) -> None:

@@ -22,6 +22,7 @@ from drkeeper.model.run import (
     RunFailure,
     RunId,
     RunState,
+    SeenPolicy,
     Verification,
 )
 
@@ -119,6 +120,17 @@ def verification_from_row(row: Row) -> Verification:
         read_bytes=_number(row, "read_bytes"),
         findings=_number(row, "findings"),
         detail=_text(row, "detail"),
+        event=_number(row, "event"),
+    )
+
+
+def seen_from_row(row: Row) -> SeenPolicy:
+    """Make what is known of a policy out of its row."""
+    return SeenPolicy(
+        name=_text(row, "name"),
+        definition=_text(row, "definition"),
+        first_seen_at=_instant(row, "first_seen_at"),
+        changed_at=_instant(row, "changed_at"),
         event=_number(row, "event"),
     )
 

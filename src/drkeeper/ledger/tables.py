@@ -23,7 +23,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """The newest migration; compared as text, which sorts as the numbers do."""
 
 APPLICATION_ID: Final = 0x44524B4C
@@ -130,7 +130,17 @@ verification = Table(
     Column("detail", Text, nullable=False),
 )
 
-PROJECTIONS: Final = {table.name: table for table in (run, recovery_point, verification)}
+policy = Table(
+    "policy",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("definition", String(64), nullable=False),
+    Column("first_seen_at", String(27), nullable=False),
+    Column("changed_at", String(27), nullable=False),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+
+PROJECTIONS: Final = {table.name: table for table in (run, recovery_point, verification, policy)}
 """Tables computed from events, parents before children."""
 
 SQLITE_TRIGGERS: Final = {

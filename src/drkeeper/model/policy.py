@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import Schedule, longest_gap, next_run
+from drkeeper.model.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,60 @@ class Limits:
         memory_bytes: Memory for content on its way.
         workers: Threads that compress and seal.
         compression_level: zstd level, 1 to 19.
+        nice: Added to the priority number of the process, 0 to 19.
+        upload: Most bytes a second sent, shared with nobody.
+        closed: Times of day in which no run is started; what runs goes on.
     """
 
     memory_bytes: int | None = None
     workers: int | None = None
     compression_level: int | None = None
+    nice: int | None = None
+    upload: int | None = None
+    closed: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Runs are not wanted for a while.
+
+    Attributes:
+        until: When they are wanted again.
+        reason: Why, for those who wonder.
+    """
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command around a run.
+
+    Attributes:
+        command: Program and arguments; no shell.
+        timeout: How long it may take.
+        essential: Whether the run fails with it.
+    """
+
+    command: tuple[str, ...]
+    timeout: timedelta
+    essential: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Commands around a backup, each in order.
+
+    Attributes:
+        before_backup: Before the source is read.
+        after_backup: After it, however it ended.
+        after_failure: When it failed.
+    """
+
+    before_backup: tuple[Hook, ...] = ()
+    after_backup: tuple[Hook, ...] = ()
+    after_failure: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +124,10 @@ class Policy:
         objectives: What is promised.
         tags: Carried by every snapshot.
         limits: What a run may use.
+        jitter: How far runs are spread.
+        offset: This policy's part of ``jitter`` on this host.
+        pause: Until when it does not run.
+        hooks: Commands around a backup.
     """
 
     name: str
@@ -86,6 +140,10 @@ class Policy:
     objectives: Objectives = field(default_factory=Objectives)
     tags: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    jitter: timedelta = timedelta()
+    offset: timedelta = timedelta()
+    pause: Pause | None = None
+    hooks: Hooks = field(default_factory=Hooks)
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next snapshot is promised, or ``None`` when no promise is made.
@@ -93,7 +151,7 @@ class Policy:
         The next slot of the schedule; without a schedule, one RPO from now.
         """
         if self.schedule is not None:
-            return next_run(self.schedule, self.zone, now)
+            return next_run(self.schedule, self.zone, now - self.offset) + self.offset
         if self.objectives.rpo is not None:
             return now + self.objectives.rpo
         return None

@@ -131,6 +131,25 @@ class Run:
     event: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SeenPolicy:
+    """What is remembered of a policy itself.
+
+    Attributes:
+        name: Of the policy.
+        definition: Digest of what it says, hex; changes whenever the policy does.
+        first_seen_at: When its first definition was seen: earlier slots were nobody's.
+        changed_at: When this definition was first seen.
+        event: Ledger event that recorded it.
+    """
+
+    name: str
+    definition: str
+    first_seen_at: datetime
+    changed_at: datetime
+    event: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryPoint:
     """An instant a source can be brought back to.

@@ -1,9 +1,10 @@
 """When a policy runs: a small grammar, and what it means across daylight saving.
 
-Two families. *By the calendar* (daily, weekly, monthly, quarterly): a time on the wall of the
-policy's zone, once a slot: a time that the clock jumps over runs at the first instant after the
-gap, a time that comes twice runs the first time only. *By elapsed time* (hourly, every 6h):
-spacing that no clock change stretches, because the longest pause is what an RPO is made of.
+Two families. *By the calendar* (daily, weekly, monthly, quarterly, most of cron): a time on the wall
+of the policy's zone, once a slot: a time that the clock jumps over runs at the first instant after
+the gap, a time that comes twice runs the first time only. *By elapsed time* (hourly, every 6h, cron
+in each hour): spacing that no clock change stretches, because the longest pause is what an RPO is
+made of.
 
 Everything is a pure function of the schedule, the zone and an instant.
 """
@@ -15,6 +16,14 @@ from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from itertools import islice
 
+from drkeeper.model.cron import (
+    counts_elapsed_time,
+    cron_runs,
+    explain_cron,
+    looks_like_cron,
+    parse_cron,
+    runs_every_day,
+)
 from drkeeper.model.quantities import format_duration, parse_duration
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -38,6 +47,8 @@ _MINUTE = timedelta(minutes=1)
 _HORIZON = timedelta(days=400)
 """A year and a month: every clock change and every length of month and quarter is in it."""
 
+_WEEK = timedelta(days=7)
+
 SHORTEST = timedelta(minutes=1)
 """Shortest ``every``; below it, log shipping is the answer and not snapshots."""
 LONGEST = timedelta(days=366)
@@ -53,6 +64,7 @@ class Unit(StrEnum):
     MONTHLY = "monthly"
     QUARTERLY = "quarterly"
     EVERY = "every"
+    CRON = "cron"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +77,16 @@ class Schedule:
         day: Weekday (0 is Monday) for ``WEEKLY``; day of the month (1 to 31) for ``MONTHLY`` and
             ``QUARTERLY``, where a shorter month gives its last day; else 0.
         interval: Elapsed time between runs for ``EVERY``; else zero.
+        cron: Five fields for ``CRON``, as ``parse_cron`` returns them; else empty.
     """
 
     unit: Unit
     at: time = time(0, 0)
     day: int = 0
     interval: timedelta = timedelta()
+    cron: str = ""
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # noqa: PLR0911 - one a unit
         """Write the schedule in its own grammar; ``parse_schedule`` reads it back."""
         clock = f"{self.at:%H:%M}"
         match self.unit:
@@ -86,6 +100,8 @@ class Schedule:
                 return f"{self.unit} on {self.day} at {clock}"
             case Unit.EVERY:
                 return f"every {_compact(self.interval)}"
+            case Unit.CRON:
+                return self.cron
 
 
 _GRAMMAR = re.compile(
@@ -94,7 +110,6 @@ _GRAMMAR = re.compile(
     r"(?: at (?P<at>:[0-9]{2}|[0-9]{1,2}:[0-9]{2}))?",
     re.ASCII,
 )
-_CRON = re.compile(r"(?:[0-9*/,\-?LW#]+|[A-Za-z,\-]{3,})(?:\s+[0-9A-Za-z*/,\-?#]+){4,5}", re.ASCII)
 _EXAMPLES = "hourly at :15, daily at 02:30, weekly on sun at 03:00, monthly on 1 at 04:00, every 6h"
 
 
@@ -109,10 +124,8 @@ def parse_schedule(text: str) -> Schedule:
         return _parse_every(words.removeprefix("every "))
     match = _GRAMMAR.fullmatch(words)
     if match is None:
-        if _CRON.fullmatch(text.strip()) or text.strip().startswith("@"):
-            raise ValueError(
-                f"{text!r} looks like cron, which this release does not read; write {_EXAMPLES}"
-            )
+        if looks_like_cron(text):
+            return Schedule(Unit.CRON, cron=parse_cron(text))
         raise ValueError(f"{text!r} is not a schedule; write {_EXAMPLES}")
     unit = Unit(match["unit"])
     return Schedule(unit, at=_parse_at(unit, match["at"]), day=_parse_day(unit, match["day"]))
@@ -172,6 +185,8 @@ def runs(schedule: Schedule, zone: tzinfo, after: datetime) -> Iterator[datetime
             yield from _elapsed(schedule.interval, after)
         case Unit.HOURLY:
             yield from _hourly(schedule.at.minute, zone, after)
+        case Unit.CRON:
+            yield from cron_runs(schedule.cron, zone, after, instant_of)
         case _:
             yield from _calendar(schedule, zone, after)
 
@@ -204,8 +219,8 @@ def _hourly(minute: int, zone: tzinfo, after: datetime) -> Iterator[datetime]:
 
 
 def _calendar(schedule: Schedule, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    # Two days earlier, since a zone may lie a day away and one (Samoa, 2011) has skipped a whole day.
-    first = after.astimezone(zone).date() - timedelta(days=2)
+    # A day earlier, since one zone (Samoa, 2011) has skipped a whole one.
+    first = after.astimezone(zone).date() - timedelta(days=1)
     last = after
     for day in _days(schedule, first):
         slot = instant_of(datetime.combine(day, schedule.at), zone)
@@ -274,14 +289,21 @@ def longest_gap(schedule: Schedule, zone: tzinfo, after: datetime) -> timedelta:
     """Return the longest pause between two runs within 400 days after ``after``."""
     if schedule.unit is Unit.EVERY:
         return schedule.interval
+    horizon = _HORIZON
+    if schedule.unit is Unit.CRON and _is_the_same_each_day(schedule.cron):
+        horizon = _WEEK  # it may run each minute, and a year of that would take seconds to count
     longest, previous = timedelta(), None
     for slot in runs(schedule, zone, after):
         if previous is not None:
             longest = max(longest, slot - previous)
-            if slot - after > _HORIZON:
+            if slot - after > horizon:
                 break
         previous = slot
     return longest
+
+
+def _is_the_same_each_day(expression: str) -> bool:
+    return counts_elapsed_time(expression) and runs_every_day(expression)
 
 
 def upcoming(schedule: Schedule, zone: tzinfo, after: datetime, count: int) -> list[datetime]:
@@ -289,7 +311,7 @@ def upcoming(schedule: Schedule, zone: tzinfo, after: datetime, count: int) -> l
     return list(islice(runs(schedule, zone, after), count))
 
 
-def in_words(schedule: Schedule) -> str:
+def in_words(schedule: Schedule) -> str:  # noqa: PLR0911 - one a unit
     """Say in a sentence what the schedule means, without its final full stop."""
     clock = f"{schedule.at:%H:%M}"
     match schedule.unit:
@@ -310,6 +332,13 @@ def in_words(schedule: Schedule) -> str:
         case Unit.EVERY:
             pace = format_duration(schedule.interval)
             return f"every {pace} of elapsed time, counted from 1970-01-01 00:00 UTC"
+        case Unit.CRON:
+            return _cron_in_words(schedule.cron)
+
+
+def _cron_in_words(expression: str) -> str:
+    twice = "; also in hours that come twice" if counts_elapsed_time(expression) else ""
+    return f"by cron {expression}: {explain_cron(expression)}{twice}"
 
 
 def _compact(interval: timedelta) -> str:

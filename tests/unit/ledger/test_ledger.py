@@ -501,3 +501,27 @@ def test_closing_twice_is_harmless(path):
     ledger = ledger_at(path, clock=TickingClock())
     ledger.close()
     ledger.close()
+
+
+def test_policies_are_remembered_from_when_they_were_first_seen(ledger):
+    """What a policy says is recorded when it is new or changes, and not again before."""
+    first = ledger.see_policies({"home": "aa", "shop": "bb"})
+    again = ledger.see_policies({"home": "aa", "shop": "bb"})
+    changed = ledger.see_policies({"home": "cc"})
+    assert again == first
+    assert len(ledger.events()) == 4
+    assert changed["home"].first_seen_at == first["home"].first_seen_at
+    assert changed["home"].changed_at > first["home"].changed_at
+    assert (changed["home"].definition, changed["shop"]) == ("cc", first["shop"])
+    assert ledger.verify().ok
+
+
+def test_a_run_that_is_left_out_is_on_record_with_its_reason(ledger):
+    """It never ran, has its end with its begin, and says why."""
+    why = RunFailure("Skipped", "the next slot is near", 0, None)
+    ledger.skip_run("home", Operation.BACKUP, why)
+    (skipped,) = ledger.runs("home")
+    assert (skipped.state, skipped.failure) == (RunState.SKIPPED, why)
+    assert skipped.started_at == skipped.ended_at
+    assert ledger.interrupt_dead_runs(nobody_lives) == []
+    assert ledger.verify().ok

@@ -72,7 +72,7 @@ def test_a_newer_ledger_is_refused_untouched(path):
 
 
 @pytest.mark.parametrize(
-    "statement", ["DELETE FROM schema_version", "INSERT INTO schema_version VALUES ('0002')"]
+    "statement", ["DELETE FROM schema_version", "INSERT INTO schema_version VALUES ('0003')"]
 )
 def test_a_ledger_without_a_clear_form_is_refused(path, statement):
     """A file that does not say its form, or says two, is damaged."""
@@ -86,8 +86,8 @@ STEP = '''
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -97,8 +97,8 @@ def upgrade():
 
 
 def settle(engine, path, tmp_path, more="", **options):
-    (tmp_path / "r0002_note.py").write_text(STEP.format(more=more))
-    schema.settle(engine, str(path), target="0002", steps=[str(tmp_path)], **options)
+    (tmp_path / "r0003_note.py").write_text(STEP.format(more=more))
+    schema.settle(engine, str(path), target="0003", steps=[str(tmp_path)], **options)
 
 
 def test_an_older_ledger_is_brought_up_to_date_and_a_copy_kept(path, engine, tmp_path):
@@ -108,8 +108,8 @@ def test_an_older_ledger_is_brought_up_to_date_and_a_copy_kept(path, engine, tmp
     settle(engine, path, tmp_path)
     with reading(engine) as connection:
         assert connection.exec_driver_sql("SELECT note FROM run").all()
-    assert sorted(os.listdir(path.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0001"]
-    kept = path.parent / "ledger.sqlite.form-0001"
+    assert sorted(os.listdir(path.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0002"]
+    kept = path.parent / "ledger.sqlite.form-0002"
     assert kept.stat().st_mode & 0o777 == 0o600
     with ledger_at(kept) as ledger:
         assert ledger.verify().ok

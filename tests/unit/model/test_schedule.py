@@ -35,6 +35,10 @@ def at(text):
         "every 6h",
         "every 90m",
         "every 2d",
+        "*/10 * * * *",
+        "30 2 * * MON-FRI",
+        "0 4 L * *",
+        "15 3 * * SUN#1",
     ],
 )
 def test_a_schedule_writes_itself_as_it_was_read(text):
@@ -53,8 +57,12 @@ def test_times_and_days_may_be_left_out():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("*/5 * * * *", "cron"),
-        ("@daily", "cron"),
+        ("@daily", "write daily"),
+        ("@reboot", "write daily at 02:30"),
+        ("0 */5 * * * *", "six fields|6 fields"),
+        ("61 * * * *", "bad minute"),
+        ("0 0 ? * *", "bad day-of-month"),
+        ("0 0 30 2 *", "bad day-of-month"),
         ("dayly", "daily at 02:30"),
         ("daily at :15", "daily … at 02:30"),
         ("hourly at 02:15", "hourly at :15"),
@@ -122,3 +130,37 @@ def test_the_longest_gap_counts_clock_changes():
     daily = parse_schedule("daily at 12:00")
     assert longest_gap(daily, BERLIN, at("2027-01-01T00:00")) == timedelta(hours=25)
     assert longest_gap(daily, ZoneInfo("UTC"), at("2027-01-01T00:00")) == timedelta(hours=24)
+
+
+def test_cron_follows_the_wall_once_a_slot():
+    """02:30 by cron means what ``daily at 02:30`` means, on both days on which clocks change."""
+    cron, daily = parse_schedule("30 2 * * *"), parse_schedule("daily at 02:30")
+    for day in ("2027-03-26T12:00", "2027-10-29T12:00"):
+        assert upcoming(cron, BERLIN, at(day), 5) == upcoming(daily, BERLIN, at(day), 5)
+
+
+def test_cron_in_each_hour_is_not_stretched_by_clock_changes():
+    """``*/20`` in every hour runs every 20 minutes, also while an hour is skipped or repeated."""
+    cron = parse_schedule("*/20 * * * *")
+    for day in ("2027-03-28T00:00", "2027-10-31T00:00"):
+        slots = upcoming(cron, BERLIN, at(day), 9)
+        assert {b - a for a, b in pairwise(slots)} == {timedelta(minutes=20)}
+    assert longest_gap(cron, BERLIN, at("2027-01-01T00:00")) == timedelta(minutes=20)
+
+
+def test_slots_that_a_gap_swallows_run_together_once():
+    """2:00 and 2:30 do not exist on that day: one run at 03:00 stands for both."""
+    cron = parse_schedule("*/30 2 * * *")
+    slots = upcoming(cron, BERLIN, at("2027-03-28T00:00"), 3)
+    assert slots == [at("2027-03-28T01:00"), at("2027-03-29T00:00"), at("2027-03-29T00:30")]
+
+
+def test_the_longest_pause_of_cron_counts_days_left_out():
+    """Weekdays only: from Friday to Monday, and an hour more when summer time ends."""
+    cron = parse_schedule("0 12 * * 1-5")
+    assert longest_gap(cron, BERLIN, at("2027-01-01T00:00")) == timedelta(days=3, hours=1)
+
+
+def test_lower_case_names_of_days_and_months_are_read():
+    """As cron reads them; they are shown in capitals."""
+    assert str(parse_schedule("0  5 * jan-mar  mon")) == "0 5 * JAN-MAR MON"

@@ -87,7 +87,7 @@ _REMEMBERED = 20
 """How many good runs tell how long the next one takes."""
 
 
-def history_of(  # noqa: PLR0913 - what is known, by name
+def history_of(
     policy: Policy,
     runs: Sequence[Run],
     *,

@@ -114,6 +114,7 @@ class Run:
         ended_at: When it ended, ``None`` before.
         result: The operation's own figures; empty before the end.
         failure: Why it ended badly, if it did.
+        queued_at: When it was queued; ``None`` when it began at once.
         begun_event: Ledger event that began the run.
         event: Ledger event that last changed the run.
     """
@@ -127,8 +128,45 @@ class Run:
     ended_at: datetime | None = None
     result: Mapping[str, object] = field(default_factory=dict)
     failure: RunFailure | None = None
+    queued_at: datetime | None = None
     begun_event: int = 0
     event: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works on a run, and the last sign of it; renewed often, and no part of the evidence.
+
+    Attributes:
+        run: The run.
+        renewed_at: When its process last said that it lives.
+        expires_at: When others may take it for dead.
+        moved_at: When it last moved something: its measure of progress grew.
+        progress: What it last said of itself, such as ``files``, ``plain_bytes``, ``phase``.
+    """
+
+    run: RunId
+    renewed_at: datetime
+    expires_at: datetime
+    moved_at: datetime
+    progress: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonBeat:
+    """A daemon's last sign of life.
+
+    Attributes:
+        process: Which one.
+        version: Of drkeeper.
+        started_at: When it began.
+        beat_at: When it last looked at all its policies.
+    """
+
+    process: Process
+    version: str
+    started_at: datetime
+    beat_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

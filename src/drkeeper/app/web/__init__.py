@@ -1,0 +1,1 @@
+"""The listener: metrics, health, and a page to look at; read-only."""

@@ -1,0 +1,142 @@
+"""What an operator sees at a glance: values only; ``model.assessment`` computes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from drkeeper.model.alarm import Alarm, Condition
+from drkeeper.model.run import DaemonBeat, Run
+
+
+class PolicyState(StrEnum):
+    """One word for a policy, the best first; the worst that applies is shown."""
+
+    OK = "ok"
+    BY_HAND = "by-hand"
+    WAITING = "waiting"
+    """It is new, and its first run is not due yet."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    WARNING = "warning"
+    AT_RISK = "at-risk"
+    FAILING = "failing"
+    OVERDUE = "overdue"
+    """Also: it never ran."""
+    VIOLATED = "violated"
+    """The newest durable recovery point is older than the objective allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Newest instants to which a policy's source can be brought back; ``None`` for none yet.
+
+    Attributes:
+        captured: On this machine; the same as ``durable`` for sources without log shipping.
+        durable: The store has acknowledged it.
+        proven: A drill has restored it.
+    """
+
+    captured: datetime | None = None
+    durable: datetime | None = None
+    proven: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStatus:
+    """How one policy stands.
+
+    Attributes:
+        policy: Its name.
+        source_kind: The word for its source.
+        repository: Name of its repository.
+        zone_name: IANA name of the zone that its times are shown in.
+        state: The one word.
+        why: What the planner's decision rests on, as a word.
+        next_due: When it runs next; ``None`` when nobody knows or it runs by hand.
+        last_success: Its newest good run.
+        last_attempt: Its newest run that began.
+        running: Its run that goes on or is queued.
+        points: Its newest recovery points.
+        rpo_target: What it promises.
+        rto_target: What it promises.
+        rto_achieved: What the newest drill measured; ``None`` before the first one.
+        expected_interval: Longest pause between two runs of its schedule; ``None`` by hand.
+        source_bytes: Logical size of the newest snapshot.
+        stored_bytes: What its newest snapshot added to the store.
+        paused_until: End of a pause that holds now.
+        paused_because: Its reason.
+        conditions: What is wrong with it now, the most urgent first.
+    """
+
+    policy: str
+    source_kind: str
+    repository: str
+    zone_name: str
+    state: PolicyState
+    why: str
+    next_due: datetime | None = None
+    last_success: Run | None = None
+    last_attempt: Run | None = None
+    running: Run | None = None
+    points: Points = Points()
+    rpo_target: timedelta | None = None
+    rto_target: timedelta | None = None
+    rto_achieved: timedelta | None = None
+    expected_interval: timedelta | None = None
+    source_bytes: int | None = None
+    stored_bytes: int | None = None
+    paused_until: datetime | None = None
+    paused_because: str | None = None
+    conditions: Sequence[Condition] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryStatus:
+    """How one repository stands.
+
+    Attributes:
+        name: Its name in the configuration.
+        store: Where it is.
+        reachable: Whether its store answered when it was last asked; ``None`` when nobody asked.
+        asked_at: When that was.
+        checked_at: When a check last passed.
+        conditions: What is wrong with it now.
+    """
+
+    name: str
+    store: str
+    reachable: bool | None = None
+    asked_at: datetime | None = None
+    checked_at: datetime | None = None
+    conditions: Sequence[Condition] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Everything on one screen.
+
+    Attributes:
+        host: Name of this machine.
+        at: The instant all of it describes.
+        daemons: Daemons that share the ledger and have shown signs of life, newest sign first.
+        daemon_alive: Whether one of them runs now.
+        policies: By name.
+        repositories: By name.
+        alarms: Open alarms as the ledger has them, the most urgent first.
+        conditions: What is wrong with things that are neither policy nor repository.
+        queue_depth: Runs that are due and wait for room.
+        verified_at: When the ledger was last verified; ``None`` when nobody knows.
+    """
+
+    host: str
+    at: datetime
+    daemon_alive: bool
+    daemons: Sequence[DaemonBeat] = ()
+    policies: Sequence[PolicyStatus] = ()
+    repositories: Sequence[RepositoryStatus] = ()
+    alarms: Sequence[Alarm] = ()
+    conditions: Sequence[Condition] = ()
+    queue_depth: int = 0
+    verified_at: datetime | None = None

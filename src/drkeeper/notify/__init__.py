@@ -1,0 +1,1 @@
+"""Port and adapters of channels: who is told, and how."""

@@ -53,6 +53,14 @@ class SystemClock:
         """Return the system's monotonic time in seconds."""
         return time.monotonic()
 
+    def since_boot(self) -> float:
+        """Return seconds since boot, the time for which the machine was suspended among them.
+
+        Source:
+            clock_gettime(2), CLOCK_BOOTTIME.
+        """
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def sleep(self, seconds: float) -> None:
         """Suspend the calling thread.
 

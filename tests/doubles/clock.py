@@ -15,6 +15,7 @@ class FakeClock:
         self._lock = threading.Lock()
         self._now = at
         self._monotonic = 1000.0
+        self._asleep = 0.0
         self.slept: list[float] = []
 
     def now(self) -> datetime:
@@ -26,6 +27,17 @@ class FakeClock:
         """Return the monotonic time."""
         with self._lock:
             return self._monotonic
+
+    def since_boot(self) -> float:
+        """Return the monotonic time and that of all suspensions."""
+        with self._lock:
+            return self._monotonic + self._asleep
+
+    def suspend(self, by: timedelta) -> None:
+        """Let the machine sleep: monotonic time stands still meanwhile."""
+        with self._lock:
+            self._now += by
+            self._asleep += by.total_seconds()
 
     def sleep(self, seconds: float) -> None:
         """Let that much time pass at once."""

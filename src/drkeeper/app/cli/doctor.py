@@ -3,23 +3,31 @@
 import click
 
 from drkeeper.app.cli.commands import command as make_command
-from drkeeper.app.cli.invocation import this_invocation
+from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.output import safe_lines
-from drkeeper.app.wiring.examine import Verdict, examine
 
 FAILED = 1
 WARNED = 3
+UNREACHABLE = 17
 
 
 @make_command()
 @click.option("--probe/--no-probe", default=True, help="Also ask each store what it can do.")
-def command(*, probe: bool) -> int:
+@click.option("--reach", is_flag=True, help="Only ask each store whether it answers.")
+def command(*, probe: bool, reach: bool) -> int:
     """Examine this installation, line by line.
 
     Each line says ok, warn or fail, and what to do. Ends with 1 when a line fails and with 3 when one warns. The probe writes a few small objects
-    below probe/ in each store and removes them again.
+    below probe/ in each store and removes them again. With --reach, nothing is written, and the end
+    is 17 when a store does not answer.
     """
     called = this_invocation()
+    return _reach(called) if reach else _examine(called, probe=probe)
+
+
+def _examine(called: Invocation, *, probe: bool) -> int:
+    from drkeeper.app.wiring.examine import Verdict, examine  # noqa: PLC0415 - not for --reach
+
     output = called.output
     seen = set()
     for line in examine(called.configuration, called.clock, called.passphrase, probe_stores=probe):
@@ -38,3 +46,23 @@ def command(*, probe: bool) -> int:
     worst = max(seen, key=list(Verdict).index)
     output.summary({"verdict": worst.value})
     return {Verdict.OK: 0, Verdict.WARN: WARNED, Verdict.FAIL: FAILED}[worst]
+
+
+def _reach(called: Invocation) -> int:
+    from drkeeper.app.wiring.reachability import ask_stores  # noqa: PLC0415 - see the package
+
+    output, reachable = called.output, True
+    for answer in ask_stores(list(called.configuration.repositories.values()), called.clock):
+        reachable &= answer.reachable
+        output.item(
+            {
+                "repository": answer.repository,
+                "reachable": answer.reachable,
+                "why": answer.trouble,
+            }
+        )
+        fact = answer.trouble or "answers"
+        verdict = "ok" if answer.reachable else "fail"
+        output.result(safe_lines(f"{verdict:<5}{answer.repository}: {fact}"))
+    output.summary({"reachable": reachable})
+    return 0 if reachable else UNREACHABLE

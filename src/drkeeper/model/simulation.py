@@ -1,9 +1,10 @@
 """What the planner would do over a stretch of calendar, with outages: pure, in no time at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from drkeeper.model.exposure import Achieved, Ready, worst_age
 from drkeeper.model.planner import Decision, History, Why, decide
 from drkeeper.model.policy import Policy
 
@@ -40,16 +41,18 @@ class SimulatedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Achieved:
-    """What a sequence of runs keeps of an objective.
+class LeftOut:
+    """Slots that get no run, since the next one is near.
 
     Attributes:
-        worst: The greatest age that the newest recovery point reaches.
-        at: When it does.
+        slot: The newest of them.
+        at: When that is decided.
+        missed: How many they are.
     """
 
-    worst: timedelta
+    slot: datetime
     at: datetime
+    missed: int
 
 
 def simulate(
@@ -59,41 +62,67 @@ def simulate(
     *,
     duration: timedelta,
     outages: Sequence[Outage] = (),
+    history: History | None = None,
 ) -> Iterator[SimulatedRun]:
-    """Yield the runs between two instants, in order, when each takes ``duration``."""
-    history = History(known_since=begin, durations=(duration,))
+    """Yield the runs between two instants, in order, as :func:`happenings` does."""
+    found = happenings(policy, begin, end, duration=duration, outages=outages, history=history)
+    return (each for each in found if isinstance(each, SimulatedRun))
+
+
+def happenings(
+    policy: Policy,
+    begin: datetime,
+    end: datetime,
+    *,
+    duration: timedelta,
+    outages: Sequence[Outage] = (),
+    history: History | None = None,
+) -> Iterator[SimulatedRun | LeftOut]:
+    """Yield the runs between two instants, and what is left out, in order.
+
+    Args:
+        policy: Whose.
+        begin: First instant.
+        end: The instant after the last.
+        duration: How long each run takes.
+        outages: When the machine is off; a run that goes on then is cut off.
+        history: What happened before; default: the policy is new. Nothing runs at ``begin``.
+    """
+    known = history or History(known_since=begin, durations=(duration,))
     now = begin
+    off = sorted(outages, key=lambda outage: outage.begin)
     while now < end:
-        now = _back_up_at(now, outages)
-        decision = decide(policy, history, now)
+        now = _back_up_at(now, off)
+        if now >= end:
+            return
+        decision = decide(policy, known, now)
         if decision.slot is None:
-            history = _given_up(history, decision)
+            if decision.given_up is not None:
+                yield LeftOut(decision.given_up, now, decision.missed)
+                known = replace(known, served=decision.given_up)
             if decision.next_at is None:
                 return
             now = max(decision.next_at, now + _TICK)
             continue
-        run = _run(decision, now, duration, outages)
+        run = _run(decision, now, duration, off)
         yield run
-        history = _after(history, run)
+        known = _after(known, run)
         now = run.ended + _TICK
 
 
-def achieved(runs: Sequence[SimulatedRun], begin: datetime, end: datetime) -> Achieved:
+def achieved(
+    runs: Iterable[SimulatedRun], begin: datetime, end: datetime, *, newest: datetime | None = None
+) -> Achieved:
     """Return the worst age of the newest recovery point; before the first one, that of ``begin``.
 
     A recovery point describes the instant at which its run began, and counts from its end on.
     """
-    worst, at, newest = timedelta(), begin, begin
-    for run in runs:
-        if run.completed and run.ended <= end:
-            worst, at = max((worst, at), (run.ended - newest, run.ended))
-            newest = run.began
-    worst, at = max((worst, at), (end - newest, end))
-    return Achieved(worst, at)
+    points = (Ready(run.began, run.ended) for run in runs if run.completed)
+    return worst_age(points, begin, end, newest=newest)
 
 
 def _back_up_at(now: datetime, outages: Sequence[Outage]) -> datetime:
-    for outage in sorted(outages, key=lambda outage: outage.begin):
+    for outage in outages:
         if outage.begin <= now < outage.end:
             now = outage.end
     return now
@@ -118,10 +147,8 @@ def _run(
 def _after(history: History, run: SimulatedRun) -> History:
     if not run.completed:
         return history  # an interrupted run stands for nothing, and is made up
-    return replace(history, served=run.slot, newest_point=run.began)
-
-
-def _given_up(history: History, decision: Decision) -> History:
-    if decision.given_up is None:
-        return history
-    return replace(history, served=decision.given_up)
+    # What failed before has now succeeded; a run after it is one that nobody has to try again.
+    return replace(
+        history, served=run.slot, newest_point=run.began, failing=None, started_at=run.began,
+        since_start=None,
+    )  # fmt: skip

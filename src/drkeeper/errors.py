@@ -8,6 +8,7 @@ The tree answers two questions, and a class exists only if it changes an answer:
 Anything else that escapes an operation is a defect in drkeeper and exits with 70.
 """
 
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -41,6 +42,10 @@ class FencedError(DrkeeperError):
 
     exit_code = 11
     transient = True
+
+
+class RunningError(FencedError):
+    """A living run of the same policy does this already; nothing was begun."""
 
 
 class KeyNotFoundError(DrkeeperError):
@@ -124,5 +129,38 @@ class LedgerError(DrkeeperError):
 
 class LedgerBusyError(LedgerError):
     """Another process keeps the ledger to itself; nothing was written."""
+
+    transient = True
+
+
+class NotifyError(DrkeeperError):
+    """A channel did not take a message, and will not take it unchanged."""
+
+    exit_code = 24
+
+
+class NotifyUnavailableError(NotifyError):
+    """A channel's server did not answer in time, or asked to come later; it may have the message.
+
+    Attributes:
+        wait: How long the server asked to be left alone; ``None`` when it did not say.
+    """
+
+    transient = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        wait: timedelta | None = None,
+        **context: object,
+    ) -> None:
+        super().__init__(message, hint=hint, **context)
+        self.wait = wait
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger's server does not answer; what was being written may or may not be there."""
 
     transient = True

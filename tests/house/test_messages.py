@@ -27,6 +27,8 @@ ERRORS = {
     "KeyNotFoundError",
     "LedgerError",
     "NoSpaceError",
+    "NotifyError",
+    "NotifyUnavailableError",
     "RepositoryNotFoundError",
     "SourceError",
     "StorageDeniedError",

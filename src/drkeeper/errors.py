@@ -102,6 +102,14 @@ class SourceError(DrkeeperError):
     exit_code = 18
 
 
+class SourceEmptyError(SourceError):
+    """Nothing is left of what should be protected, and nobody has said that this is right."""
+
+
+class SourceShrunkError(SourceError):
+    """Nearly everything of it is gone, and nobody has said that this is right."""
+
+
 class IntegrityError(DrkeeperError):
     """Stored bytes are not the ones drkeeper wrote; never retried, always reported."""
 

@@ -176,6 +176,13 @@ def decide(policy: Policy, history: History, now: datetime) -> Decision:
     return wanted
 
 
+def opening(policy: Policy, at: datetime) -> datetime:
+    """Return the first instant from ``at`` on at which no pause and no closed window holds."""
+    if policy.pause is not None:
+        at = max(at, policy.pause.until)
+    return closed_until(policy.limits.closed, policy.zone, at) or at
+
+
 def slots_of(policy: Policy) -> Slots | None:
     """Return the slots of a policy; ``None`` when it has no schedule."""
     if policy.schedule is None:

@@ -12,7 +12,13 @@ from typing import Final
 from drkeeper import __version__, directories
 from drkeeper.clock import Clock
 from drkeeper.crypto.derive import Domain
-from drkeeper.errors import ConfigurationError, FencedError, NoSpaceError, SourceError
+from drkeeper.errors import (
+    ConfigurationError,
+    FencedError,
+    NoSpaceError,
+    SourceEmptyError,
+    SourceShrunkError,
+)
 from drkeeper.faults import point
 from drkeeper.operations.merging import Merge, Tally
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
@@ -297,7 +303,9 @@ class _Backup:
             return
         hint = "Look at the source; when it is as it should be, run again with --allow-shrink."
         if not tally.files and not tally.others:
-            raise SourceError(f"the source of policy {self._request.policy} is empty", hint=hint)
+            raise SourceEmptyError(
+                f"the source of policy {self._request.policy} is empty", hint=hint
+            )
         if history.root is None:
             return
         before = history.root.stats
@@ -305,7 +313,7 @@ class _Backup:
         if (files >= _SHRINKABLE_FILES and tally.files * _SHRUNK_TO <= files) or (
             plain_bytes >= _SHRINKABLE_BYTES and tally.plain_bytes * _SHRUNK_TO <= plain_bytes
         ):
-            raise SourceError(
+            raise SourceShrunkError(
                 f"the source of policy {self._request.policy} has shrunk to {tally.files} files, "
                 f"{tally.plain_bytes} bytes; it had {files} files, {plain_bytes} bytes",
                 hint=hint,

@@ -84,6 +84,13 @@ def events(connection: Connection, *, after: int = 0, limit: int | None = None) 
         yield event_from_row(row)
 
 
+def last_event(connection: Connection) -> Event | None:
+    """Return the event with the highest number, if there is any."""
+    query = select(event_table).order_by(event_table.c.seq.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else event_from_row(row)
+
+
 def is_sound(event: Event, seq: int, prev: bytes) -> bool:
     """Whether an event read back is what was once linked at this place."""
     texts = (event.at, event.kind, event.body)
@@ -119,7 +126,7 @@ def _end(connection: Connection) -> tuple[int, bytes]:
 
 
 def _project(connection: Connection, event: Event) -> None:
-    def find(table: str, key: str) -> Row | None:
+    def find(table: str, key: object) -> Row | None:
         return find_row(connection, table, key)
 
     try:

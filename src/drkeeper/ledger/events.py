@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from blake3 import blake3
@@ -32,11 +32,15 @@ class Kind(StrEnum):
 
     LEDGER_CREATED = "ledger.created"
     RUN_BEGUN = "run.begun"
+    RUN_CLAIMED = "run.claimed"
     RUN_ENDED = "run.ended"
     RUN_INTERRUPTED = "run.interrupted"
     POINT_RECORDED = "recovery_point.recorded"
     VERIFICATION_RECORDED = "verification.recorded"
     POLICY_SEEN = "policy.seen"
+    ALARM_RAISED = "alarm.raised"
+    ALARM_CLEARED = "alarm.cleared"
+    NOTIFICATION_RECORDED = "notification.recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ _SECRET_WORDS = frozenset(
 )
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _USER_INFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/]*@")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _AGE_SECRET = re.compile(r"AGE-(?:SECRET-KEY|PLUGIN)-[A-Z0-9-]+", re.IGNORECASE)
 
 
@@ -145,4 +150,6 @@ def instant_from_text(text: str) -> datetime:
     Raises:
         ValueError: The text is not such an instant.
     """
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    if _INSTANT.fullmatch(text) is None:
+        raise ValueError(f"{text!r} does not match the form of instants")
+    return datetime.fromisoformat(text)

@@ -13,7 +13,7 @@ from drkeeper.ledger.events import Event, Kind
 Row = dict[str, object]
 """One row by column name, as the database holds it."""
 
-Find = Callable[[str, str], Row | None]
+Find = Callable[[str, object], Row | None]
 """Finds the row of (table, key) as it is before the event."""
 
 
@@ -38,31 +38,26 @@ class IllegalEventError(Exception):
     """An event that cannot follow from those before it."""
 
 
-KEYS = {"run": "id", "recovery_point": "id", "verification": "event", "policy": "name"}
+KEYS = {
+    "run": "id",
+    "recovery_point": "id",
+    "verification": "event",
+    "policy": "name",
+    "alarm": "id",
+    "notification": "event",
+}
 """The primary key of every projection."""
 
 
-def changes(event: Event, find: Find) -> list[Change]:  # noqa: PLR0911 - one a kind
+def changes(event: Event, find: Find) -> list[Change]:
     """Return what ``event`` makes of the projections.
 
     Raises:
         IllegalEventError: The event contradicts those before it, or has no meaning.
     """
     try:
-        body = json.loads(event.body)
-        match Kind(event.kind):
-            case Kind.LEDGER_CREATED:
-                return []
-            case Kind.RUN_BEGUN:
-                return [_begun(event, body, find)]
-            case Kind.RUN_ENDED | Kind.RUN_INTERRUPTED:
-                return [_ended(event, body, find)]
-            case Kind.POINT_RECORDED:
-                return [_point(event, body, find)]
-            case Kind.VERIFICATION_RECORDED:
-                return [_verification(event, body, find)]
-            case Kind.POLICY_SEEN:
-                return [_policy(event, body, find)]
+        rule = _RULES[Kind(event.kind)]
+        return [] if rule is None else [rule(event, json.loads(event.body), find)]
     except (KeyError, TypeError, ValueError) as error:
         raise IllegalEventError(f"event {event.seq} ({event.kind}) has no meaning") from error
 
@@ -76,9 +71,6 @@ def _begun(event: Event, body: Mapping[str, object], find: Find) -> Change:
     key = _text(body["run"])
     if find("run", key) is not None:
         raise IllegalEventError(f"event {event.seq} begins run {key} again")
-    process = body["process"]
-    if not isinstance(process, dict):
-        raise TypeError("process")
     row: Row = {
         "id": key,
         "policy": body["policy"],
@@ -86,18 +78,43 @@ def _begun(event: Event, body: Mapping[str, object], find: Find) -> Change:
         "state": body["state"],
         "started_at": body["started_at"],
         "ended_at": None,
-        "host": process["host"],
-        "boot_id": process["boot_id"],
-        "pid": process["pid"],
-        "process_started": process["started"],
         "lease_owner": None,
         "lease_until": None,
         "result": "{}",
         "failure": None,
         "begun_event": event.seq,
         "event": event.seq,
+        "queued_at": body["started_at"] if body["state"] == "queued" else None,
     }
-    return Change("run", key, row, new=True)
+    return Change("run", key, row | _process(body), new=True)
+
+
+def _claimed(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    key = _text(body["run"])
+    before = find("run", key)
+    if before is None:
+        raise IllegalEventError(f"event {event.seq} claims run {key}, which was never queued")
+    if before["state"] != "queued":
+        raise IllegalEventError(f"event {event.seq} claims run {key}, which is not queued any more")
+    row = before | {
+        "state": "running",
+        "started_at": body["started_at"],
+        "begun_event": event.seq,
+        "event": event.seq,
+    }
+    return Change("run", key, row | _process(body), new=False)
+
+
+def _process(body: Mapping[str, object]) -> Row:
+    process = body["process"]
+    if not isinstance(process, dict):
+        raise TypeError("process")
+    return {
+        "host": process["host"],
+        "boot_id": process["boot_id"],
+        "pid": process["pid"],
+        "process_started": process["started"],
+    }
 
 
 # A run that others took for dead may still tell how it really ended: it knows best.
@@ -163,6 +180,55 @@ def _policy(event: Event, body: Mapping[str, object], find: Find) -> Change:
     return Change("policy", key, row, new=before is None)
 
 
+_ALARM_FIELDS = ("kind", "subject_kind", "subject_name", "message", "hint", "since", "raised_at")
+
+
+def _raised(event: Event, body: Mapping[str, object], _find: Find) -> Change:
+    row: Row = {name: _text(body[name]) for name in _ALARM_FIELDS}
+    row |= {"id": event.seq, "cleared_at": None, "event": event.seq}
+    return Change("alarm", event.seq, row, new=True)
+
+
+def _cleared(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    key = body["alarm"]
+    before = find("alarm", key)
+    if before is None:
+        raise IllegalEventError(f"event {event.seq} clears alarm {key}, which was never raised")
+    if before["cleared_at"] is not None:
+        raise IllegalEventError(f"event {event.seq} clears alarm {key} again")
+    row = before | {"cleared_at": _text(body["cleared_at"]), "event": event.seq}
+    return Change("alarm", key, row, new=False)
+
+
+_NOTIFICATION_FIELDS = ("channel", "alarm", "what", "delivered", "detail", "sent_at")
+
+
+def _notification(event: Event, body: Mapping[str, object], find: Find) -> Change:
+    row: Row = {name: body[name] for name in _NOTIFICATION_FIELDS}
+    alarm = row["alarm"]
+    if alarm is not None and find("alarm", alarm) is None:
+        raise IllegalEventError(f"event {event.seq} names alarm {alarm}, which was never raised")
+    return Change("notification", event.seq, row | {"event": event.seq}, new=True)
+
+
+_Rule = Callable[[Event, Mapping[str, object], Find], Change]
+
+_RULES: dict[Kind, _Rule | None] = {
+    Kind.LEDGER_CREATED: None,
+    Kind.RUN_BEGUN: _begun,
+    Kind.RUN_CLAIMED: _claimed,
+    Kind.RUN_ENDED: _ended,
+    Kind.RUN_INTERRUPTED: _ended,
+    Kind.POINT_RECORDED: _point,
+    Kind.VERIFICATION_RECORDED: _verification,
+    Kind.POLICY_SEEN: _policy,
+    Kind.ALARM_RAISED: _raised,
+    Kind.ALARM_CLEARED: _cleared,
+    Kind.NOTIFICATION_RECORDED: _notification,
+}
+"""What each kind makes of which projection; a test sees that none is left out."""
+
+
 def _known_run(event: Event, row: Row, find: Find) -> None:
     run = row["run"]
     if run is not None and find("run", _text(run)) is None:
@@ -190,5 +256,5 @@ class Fold:
         for change in changes(event, self._find):
             self.rows[change.table][change.key] = change.row
 
-    def _find(self, table: str, key: str) -> Row | None:
+    def _find(self, table: str, key: object) -> Row | None:
         return self.rows[table].get(key)

@@ -11,9 +11,13 @@ from typing import TypeVar
 
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import instant_from_text, plain
+from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject
+from drkeeper.model.notification import Notification
 from drkeeper.model.run import (
     CheckKind,
     Consistency,
+    DaemonBeat,
+    Lease,
     Operation,
     Process,
     Proof,
@@ -54,7 +58,7 @@ def checked(convert: Callable[[Row], _T], row: Row) -> _T:
 def run_from_row(row: Row) -> Run:
     """Make a run out of its row."""
     failure = _optional_text(row, "failure")
-    ended_at = _optional_text(row, "ended_at")
+    result = _text(row, "result")
     return Run(
         id=RunId(_text(row, "id")),
         policy=_optional_text(row, "policy"),
@@ -62,9 +66,10 @@ def run_from_row(row: Row) -> Run:
         state=RunState(_text(row, "state")),
         process=process_from_row(row),
         started_at=_instant(row, "started_at"),
-        ended_at=None if ended_at is None else instant_from_text(ended_at),
-        result=dict(json.loads(_text(row, "result"))),
+        ended_at=_optional_instant(row, "ended_at"),
+        result={} if result == "{}" else dict(json.loads(result)),
         failure=None if failure is None else RunFailure(**json.loads(failure)),
+        queued_at=_optional_instant(row, "queued_at"),
         begun_event=_number(row, "begun_event"),
         event=_number(row, "event"),
     )
@@ -135,6 +140,57 @@ def seen_from_row(row: Row) -> SeenPolicy:
     )
 
 
+def lease_from_row(row: Row) -> Lease:
+    """Make a lease out of its row."""
+    return Lease(
+        run=RunId(_text(row, "run")),
+        renewed_at=_instant(row, "renewed_at"),
+        expires_at=_instant(row, "expires_at"),
+        moved_at=_instant(row, "moved_at"),
+        progress=dict(json.loads(_text(row, "progress"))),
+    )
+
+
+def beat_from_row(row: Row) -> DaemonBeat:
+    """Make a daemon's sign of life out of its row."""
+    return DaemonBeat(
+        process=process_from_row(row),
+        version=_text(row, "version"),
+        started_at=_instant(row, "started_at"),
+        beat_at=_instant(row, "beat_at"),
+    )
+
+
+def alarm_from_row(row: Row) -> Alarm:
+    """Make an alarm out of its row."""
+    return Alarm(
+        id=_number(row, "id"),
+        condition=Condition(
+            kind=AlarmKind(_text(row, "kind")),
+            subject=Subject(_text(row, "subject_kind"), _text(row, "subject_name")),
+            message=_text(row, "message"),
+            hint=_text(row, "hint"),
+            since=_instant(row, "since"),
+        ),
+        raised_at=_instant(row, "raised_at"),
+        cleared_at=_optional_instant(row, "cleared_at"),
+        event=_number(row, "event"),
+    )
+
+
+def notification_from_row(row: Row) -> Notification:
+    """Make a notification out of its row."""
+    return Notification(
+        channel=_text(row, "channel"),
+        alarm=None if row["alarm"] is None else _number(row, "alarm"),
+        what=_text(row, "what"),
+        delivered=_flag(row, "delivered"),
+        detail=_text(row, "detail"),
+        sent_at=_instant(row, "sent_at"),
+        event=_number(row, "event"),
+    )
+
+
 def body_of(made: RecoveryPoint | Verification) -> dict[str, object]:
     """Spell what an operation made for an event: every field but the number of the event itself."""
     return {each.name: getattr(made, each.name) for each in fields(made) if each.name != "event"}
@@ -148,14 +204,17 @@ def failure_body(failure: RunFailure | None) -> dict[str, object] | None:
     """
     if failure is None:
         return None
-    # Secrets go first: half of one might not be known for one.
-    words = {name: plain(value) for name, value in asdict(failure).items()}
     return {
-        name: value[:MOST_WORDS] + CUT
-        if isinstance(value, str) and len(value) > MOST_WORDS
-        else value
-        for name, value in words.items()
+        name: shortened(value) if isinstance(value, str) else value
+        for name, value in asdict(failure).items()
     }
+
+
+def shortened(words: str) -> str:
+    """Take secrets out of a text, and its end when it is very long."""
+    # Secrets go first: half of one might not be known for one.
+    spelt = str(plain(words))
+    return spelt if len(spelt) <= MOST_WORDS else spelt[:MOST_WORDS] + CUT
 
 
 def _text(row: Row, name: str) -> str:
@@ -185,3 +244,7 @@ def _flag(row: Row, name: str) -> bool:
 
 def _instant(row: Row, name: str) -> datetime:
     return instant_from_text(_text(row, name))
+
+
+def _optional_instant(row: Row, name: str) -> datetime | None:
+    return None if row[name] is None else _instant(row, name)

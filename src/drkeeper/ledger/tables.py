@@ -1,7 +1,8 @@
 """The tables, in terms that every database of SQLAlchemy has.
 
 Only ``event`` is truth; it is never updated. All other tables are projections: each row names the
-event it comes from and can be computed again from the events alone. Instants are text in one
+event it comes from and can be computed again from the events alone. Leases and the daemons' signs of
+life are neither: they are forgotten when they are old. Instants are text in one
 form (docs/ledger.md, "Instants"), so that nothing is lost to a database's own idea of time zones.
 
 A change here needs a new migration and ``SCHEMA_VERSION``; a test compares the two.
@@ -84,6 +85,7 @@ run = Table(
     Column("failure", Text),
     Column("begun_event", Number, ForeignKey("event.seq"), nullable=False),
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
+    Column("queued_at", String(27)),
 )
 Index(None, run.c.policy, run.c.begun_event)
 Index(None, run.c.state)
@@ -140,8 +142,63 @@ policy = Table(
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
 )
 
-PROJECTIONS: Final = {table.name: table for table in (run, recovery_point, verification, policy)}
+alarm = Table(
+    "alarm",
+    metadata,
+    Column("id", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
+    Column("kind", String(64), nullable=False),
+    Column("subject_kind", String(32), nullable=False),
+    Column("subject_name", String(255), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("since", String(27), nullable=False),
+    Column("raised_at", String(27), nullable=False),
+    Column("cleared_at", String(27)),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+Index(None, alarm.c.cleared_at)
+
+notification = Table(
+    "notification",
+    metadata,
+    Column("event", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
+    Column("channel", String(255), nullable=False),
+    Column("alarm", Number, ForeignKey("alarm.id")),
+    Column("what", String(64), nullable=False),
+    Column("delivered", Boolean, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("sent_at", String(27), nullable=False),
+)
+Index(None, notification.c.channel, notification.c.alarm, notification.c.event)
+
+_projections = (run, recovery_point, verification, policy, alarm, notification)
+PROJECTIONS: Final = {table.name: table for table in _projections}
 """Tables computed from events, parents before children."""
+
+# Signs of life: written every few seconds, of no value a day later, so no part of the chain. They
+# refer to no other table, for those may be computed anew at any time.
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("run", String(64), primary_key=True),
+    Column("renewed_at", String(27), nullable=False),
+    Column("expires_at", String(27), nullable=False),
+    Column("moved_at", String(27), nullable=False),
+    Column("progress", Text, nullable=False),
+)
+
+daemon = Table(
+    "daemon",
+    metadata,
+    Column("host", String(255), primary_key=True),
+    Column("boot_id", String(64), primary_key=True),
+    Column("pid", Number, primary_key=True, autoincrement=False),
+    Column("process_started", String(64), primary_key=True),
+    Column("version", String(64), nullable=False),
+    Column("started_at", String(27), nullable=False),
+    Column("beat_at", String(27), nullable=False),
+)
 
 SQLITE_TRIGGERS: Final = {
     "event_is_never_updated": (

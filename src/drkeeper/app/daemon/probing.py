@@ -17,8 +17,9 @@ from drkeeper.faults import point
 _PATIENCE: Final = timedelta(seconds=45)
 """The process gives each store 30 s, all at once."""
 _MOST_BYTES: Final = 1024 * 1024
-_SECOND_LOOK: Final = timedelta(seconds=10)
+SECOND_LOOK: Final = timedelta(seconds=10)
 """A single lost answer is no outage: before it is told, the store is asked again."""
+_END: Final = timedelta(seconds=5)
 
 
 class Prober:
@@ -30,6 +31,7 @@ class Prober:
         every: The pause between two looks.
         clock: Dates the answers.
         on_look: Called after each look; for those who want to know at once.
+        second_look: After how long a store that did not answer is asked once more.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Prober:
         *,
         clock: Clock,
         on_look: Callable[[], None],
+        second_look: timedelta = SECOND_LOOK,
     ) -> None:
         self._command = list(command)
         self._environment = dict(environment)
         self._every = every
         self._clock = clock
         self._on_look = on_look
+        self._second_look_s = second_look.total_seconds()
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._answers: dict[str, tuple[bool, datetime]] = {}
@@ -63,7 +67,7 @@ class Prober:
             if self._child is not None:
                 self._child.kill()
         if self._thread.is_alive():
-            self._thread.join(_SECOND_LOOK.total_seconds())
+            self._thread.join(_END.total_seconds())
 
     def reachable(self) -> Mapping[str, tuple[bool, datetime]]:
         """Return by repository whether its store answered, and when that was."""
@@ -73,7 +77,7 @@ class Prober:
     def look(self) -> None:
         """Ask all stores and remember the answers."""
         answers = self._ask()
-        if not all(answers.values()) and not self._ended.wait(_SECOND_LOOK.total_seconds()):
+        if not all(answers.values()) and not self._ended.wait(self._second_look_s):
             answers |= self._ask()
         now = self._clock.now()
         with self._lock:

@@ -117,6 +117,7 @@ class Watchdog:
         self._actions = actions
         self._watch = ClockWatch(clock)
         self._held: set[tuple[AlarmKind, Subject]] = set()
+        self._late = timedelta()
         self._wall = clock.now(), clock.since_boot()
 
     def look(self) -> None:
@@ -126,8 +127,10 @@ class Watchdog:
         if late > self._patience.tick * _LATE:
             self._actions.nudge()
         ticking = late <= self._patience.stalled
-        if ticking:
+        if late < self._late:  # there was a tick, which believed the wall clock as it is
             self._wall = self._clock.now(), self._clock.since_boot()
+        self._late = late
+        if ticking:
             self._calm()
         else:
             self._shout(late)

@@ -1,0 +1,276 @@
+"""What is due now, for every policy at once: the ledger's memory laid before the planner.
+
+The ledger decides, so it is asked at every tick; but what has not changed since the last tick is not
+computed again. With nothing new in the ledger, a tick over a thousand policies is one query.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from drkeeper.app.config.configuration import Configuration
+from drkeeper.model.instants import local_text
+from drkeeper.model.planner import Decision, History, decide, history_of
+from drkeeper.model.policy import Policy
+from drkeeper.model.run import Operation, RecoveryPoint, Run, RunFailure, RunId, RunState
+
+if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
+    from drkeeper.ledger.events import Event
+    from drkeeper.ledger.ledger import Ledger
+
+REMEMBERED: Final = 32
+"""Runs of a policy that are looked at: the 20 good ones that tell how long the next one takes, and
+the failed ones of a slot."""
+_ONE_BY_ONE: Final = 24
+"""Up to so many policies with news are asked for one by one; more are cheaper all at once."""
+_MOST_NEWS: Final = 1000
+"""So many events are read one by one; after more of them everything is asked for anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A run that waits to be begun.
+
+    Attributes:
+        policy: What to run.
+        run: Its row in the ledger.
+        decision: Why; ``None`` for a run that was queued by somebody who did not begin it.
+    """
+
+    policy: Policy
+    run: RunId
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is known of one policy's runs."""
+
+    known_since: datetime
+    runs: tuple[Run, ...] = ()
+    newest_point: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One policy's decision, and what it was computed from."""
+
+    policy: Policy
+    at: datetime
+    history: History
+    decision: Decision
+
+    def holds(self, policy: Policy, now: datetime) -> bool:
+        """Whether deciding again could not change anything."""
+        decision = self.decision
+        if decision.slot is not None or decision.given_up is not None or now < self.at:
+            return False
+        return (decision.next_at is None or now < decision.next_at) and policy == self.policy
+
+
+@dataclass(slots=True)
+class Planner:
+    """Decides for all policies, remembering between ticks what has not changed.
+
+    For one thread.
+
+    Attributes:
+        records: Whether policies that are new or changed are recorded in the ledger; without that,
+            one that the ledger has never seen counts as seen now.
+    """
+
+    records: bool = True
+    _configuration: Configuration | None = None
+    _last: "Event | None" = None
+    _memories: dict[str, _Memory] = field(default_factory=dict)
+    _plans: dict[str, _Plan] = field(default_factory=dict)
+    _owners: dict[str, str | None] = field(default_factory=dict)
+    _queued: dict[RunId, str] = field(default_factory=dict)
+
+    def plan(
+        self,
+        configuration: Configuration,
+        ledger: "Ledger",
+        now: datetime,
+        since_start: Mapping[str, timedelta] | None = None,
+    ) -> dict[str, Decision]:
+        """Decide for every policy whether it runs now.
+
+        Args:
+            configuration: The policies.
+            ledger: What happened.
+            now: The instant to decide for.
+            since_start: Time since the last run of a policy began, by a clock that nobody sets and
+                that goes on while the machine is suspended, where that is known.
+
+        Raises:
+            LedgerError: The ledger cannot be read, or not be written with ``records``.
+        """
+        self._refresh(configuration, ledger, now)
+        passed = since_start or {}
+        return {
+            name: self._decide(policy, now, passed.get(name))
+            for name, policy in configuration.policies.items()
+        }
+
+    def left_queued(self, decided: Mapping[str, Decision]) -> dict[RunId, str]:
+        """Return the runs in the queue, with the policy of each, of the policies in ``decided``."""
+        return {run: policy for run, policy in self._queued.items() if policy in decided}
+
+    def _decide(self, policy: Policy, now: datetime, since_start: timedelta | None) -> Decision:
+        known = self._plans.get(policy.name)
+        if known is not None and known.holds(policy, now):
+            return known.decision
+        memory = self._memories.get(policy.name) or _Memory(now)
+        history = history_of(
+            policy,
+            memory.runs,
+            known_since=memory.known_since,
+            newest_point=memory.newest_point,
+            since_start=since_start,
+        )
+        decision = decide(policy, history, now)
+        self._plans[policy.name] = _Plan(policy, now, history, decision)
+        return decision
+
+    def _refresh(self, configuration: Configuration, ledger: "Ledger", now: datetime) -> None:
+        """Bring the memory up to the ledger's newest event."""
+        if configuration is not self._configuration:
+            if self.records:
+                ledger.see_policies(configuration.definitions())
+            self._forget()
+            self._configuration = configuration
+        touched = self._touched(ledger)
+        if touched is None or len(touched) > _ONE_BY_ONE:
+            self._ask_for_all(configuration, ledger, now)
+            return
+        for name in touched:
+            if name in self._memories:
+                runs = ledger.runs(name, limit=REMEMBERED)
+                points = ledger.recovery_points(name, limit=1)
+                self._remember(name, self._memories[name].known_since, runs, points[:1])
+
+    def _forget(self) -> None:
+        self._last = None
+        self._memories.clear()
+        self._plans.clear()
+        self._owners.clear()
+        self._queued.clear()
+
+    def _touched(self, ledger: "Ledger") -> set[str] | None:
+        """Return the policies of which the ledger has news; ``None`` when that is not known."""
+        last = self._last
+        if last is None:
+            return None
+        newest = ledger.last_event()
+        if newest is not None and newest.hash == last.hash:
+            return set()
+        events = ledger.events(after=last.seq - 1, limit=_MOST_NEWS)
+        if not events or events[0].hash != last.hash or len(events) == _MOST_NEWS:
+            return None  # another ledger, or so much news that asking for each is no use
+        touched: set[str] = set()
+        for event in events[1:]:
+            policy, known = self._policy_of(event)
+            if not known:
+                return None
+            if policy is not None:
+                touched.add(policy)
+        self._last = events[-1]
+        return touched
+
+    def _policy_of(self, event: "Event") -> tuple[str | None, bool]:
+        """Return whose event it is, and whether that could be told."""
+        noun = event.kind.partition(".")[0]
+        if noun not in {"run", "recovery_point", "policy"}:
+            return None, True
+        body = json.loads(event.body)
+        if noun == "policy":
+            return None, False
+        run, policy = body.get("run"), body.get("policy")
+        if "policy" not in body:
+            return self._owners.get(run), run in self._owners
+        if run is not None:
+            self._owners[run] = policy
+        return policy, True
+
+    def _ask_for_all(self, configuration: Configuration, ledger: "Ledger", now: datetime) -> None:
+        self._forget()
+        self._last = ledger.last_event()
+        seen = ledger.policies()
+        runs = ledger.recent_runs(REMEMBERED)
+        points = ledger.newest_points()
+        for name in configuration.policies:
+            since = seen[name].first_seen_at if name in seen else now
+            point = [points[name]] if name in points else []
+            self._remember(name, since, runs.get(name, ()), point)
+
+    def _remember(
+        self,
+        name: str,
+        known_since: datetime,
+        runs: Sequence[Run],
+        points: Sequence[RecoveryPoint],
+    ) -> None:
+        newest = points[0].consistent_at if points else None
+        self._memories[name] = _Memory(known_since, tuple(runs), newest)
+        self._plans.pop(name, None)
+        for run in [run for run, policy in self._queued.items() if policy == name]:
+            del self._queued[run]
+        for each in runs:
+            # One that was called interrupted may still end.
+            if not each.state.ended or each.state is RunState.INTERRUPTED:
+                self._owners[each.id] = name
+            if each.state is RunState.QUEUED and each.operation is Operation.BACKUP:
+                self._queued[each.id] = name
+
+
+def plan(
+    configuration: Configuration,
+    ledger: "Ledger",
+    now: datetime,
+    since_start: Mapping[str, timedelta] | None = None,
+) -> dict[str, Decision]:
+    """Decide once for every policy, changing nothing; a daemon keeps a :class:`Planner` instead.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    return Planner(records=False).plan(configuration, ledger, now, since_start)
+
+
+def queue_due(
+    configuration: Configuration, ledger: "Ledger", decisions: Mapping[str, Decision]
+) -> list[Due]:
+    """Queue what is due and record what is given up; return what is to be begun now.
+
+    A policy that already has an open run gets none: two daemons on one ledger queue a slot once.
+
+    Raises:
+        LedgerError: The ledger cannot be written; what was queued before that stays queued.
+    """
+    due = []
+    for name, decision in decisions.items():
+        policy = configuration.policies[name]
+        if decision.given_up is not None:
+            ledger.skip_run(name, Operation.BACKUP, _given_up(policy, decision))
+        elif decision.slot is not None:
+            run = ledger.queue_run(name, Operation.BACKUP)
+            if run is not None:
+                due.append(Due(policy, run, decision))
+    return due
+
+
+def _given_up(policy: Policy, decision: Decision) -> RunFailure:
+    def text(instant: datetime | None) -> str:
+        return "-" if instant is None else local_text(instant, policy.zone)
+
+    return RunFailure(
+        kind="GivenUp",
+        message=(
+            f"policy {policy.name} was due at {text(decision.given_up)} and is not made up for:"
+            f" it runs again at {text(decision.next_at)}"
+        ),
+        exit_code=0,
+    )

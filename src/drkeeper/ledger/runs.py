@@ -16,6 +16,7 @@ from drkeeper.ledger.process import is_alive
 from drkeeper.ledger.records import NEWEST, Entry, rows_of
 from drkeeper.ledger.rows import failure_body, run_from_row
 from drkeeper.ledger.tables import run
+from drkeeper.model.instants import rfc3339
 from drkeeper.model.run import (
     Operation,
     Process,
@@ -200,6 +201,7 @@ class Runs(Leases):
             if each.id not in dead:
                 raise RunningError(
                     f"{operation} of policy {policy!r} is running already"
+                    f" since {rfc3339(each.started_at)}"
                     f" (run {each.id}, process {each.process.pid} on {each.process.host})",
                     hint="Wait until it has ended, or end that process.",
                     run=each.id,

@@ -76,17 +76,38 @@ def due_since(facts: PolicyFacts) -> datetime | None:
 
     Not before the policy said so, the run before it ended, or a closed window opened.
     """
-    decision = facts.decision
-    if decision.slot is None or decision.why not in _DUE or facts.open is not None:
+    slot = _open_slot(facts)
+    if slot is None or facts.open is not None:
         return None
+    limits, pause = facts.policy.limits, facts.policy.pause
+    if limits.closed and closed_until(limits.closed, facts.policy.zone, facts.now - GRACE):
+        return None  # the window has only just opened
+    # What lies in the future was recorded by a clock that was set back since.
     ended = facts.backups[0].ended_at if facts.backups else None
     known = facts.changed_at or facts.first_seen_at
-    since = max(each for each in (decision.slot, ended, known) if each is not None)
-    limits, zone = facts.policy.limits, facts.policy.zone
-    if limits.closed and closed_until(limits.closed, zone, facts.now - GRACE) is not None:
-        return None  # the window has only just opened
-    # A clock that was set back must not make it due in the future.
-    return min(since, facts.now) if since == decision.slot else since
+    paused = pause.until if pause else None
+    times = (slot, ended, known, paused)
+    return max((each for each in times if each and each <= facts.now), default=facts.now)
+
+
+def _open_slot(facts: PolicyFacts) -> datetime | None:
+    """Return the first slot that no run has begun for.
+
+    One that is given up is open as long as the ledger does not say so: nobody may be there to
+    write it.
+    """
+    decision = facts.decision
+    newest = decision.given_up or decision.slot
+    if newest is None or (decision.given_up is None and decision.why not in _DUE):
+        return None
+    last = facts.backups[0].started_at if facts.backups else facts.first_seen_at
+    slots = slots_of(facts.policy)
+    if slots is None:
+        # Without a recovery point it is due at each instant anew.
+        return newest if facts.point else facts.first_seen_at
+    if decision.missed and last is not None:
+        return min(newest, slots.next(last))
+    return newest
 
 
 def not_begun(facts: PolicyFacts) -> Iterator[Condition]:
@@ -97,7 +118,9 @@ def not_begun(facts: PolicyFacts) -> Iterator[Condition]:
         return
     if facts.now - since < GRACE:
         return
-    name, was_due = facts.policy.name, local(facts, facts.decision.slot or since)
+    decision = facts.decision
+    name = facts.policy.name
+    was_due = local(facts, decision.given_up or decision.slot or since)
     hint = f"Run systemctl status drkeeper, then drkeeper backup {name}."
     pause = facts.policy.pause
     last = facts.begun[0] if facts.begun else None
@@ -109,8 +132,8 @@ def not_begun(facts: PolicyFacts) -> Iterator[Condition]:
         yield _condition(facts, AlarmKind.NEVER_RAN, message, hint, since)
     else:
         ran = f"its last run began at {local(facts, last.started_at)}"
-        missed = facts.decision.missed
-        more = f", like {missed} before it" if missed else ""
+        before = decision.missed - (decision.given_up is not None)
+        more = f", like {before} before it" if before else ""
         message = f"a run was due at {was_due}{more}, and has not begun; {ran}"
         yield _condition(facts, AlarmKind.OVERDUE, message, hint, since)
 

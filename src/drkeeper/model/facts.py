@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import date, datetime, time, timedelta, tzinfo
+from functools import cached_property, lru_cache
+from itertools import islice, pairwise
 
-from drkeeper.model.planner import Decision
+from drkeeper.model.planner import Decision, decide, history_of, percentile
 from drkeeper.model.policy import Policy
-from drkeeper.model.run import Lease, Operation, RecoveryPoint, Run, RunState, Verification
+from drkeeper.model.run import (
+    Lease,
+    Operation,
+    RecoveryPoint,
+    Run,
+    RunState,
+    SeenPolicy,
+    Verification,
+)
+from drkeeper.model.schedule import Schedule, Unit, runs as schedule_runs
 
 GOOD = frozenset({RunState.SUCCEEDED, RunState.WARNINGS})
 """Ends of a run that leave a recovery point."""
@@ -96,6 +106,79 @@ class PolicyFacts:
     def is_paused(self) -> bool:
         """Whether its pause holds now."""
         return self.policy.pause is not None and self.now < self.policy.pause.until
+
+
+def facts_of(  # noqa: PLR0913 - all that is known, by name
+    policy: Policy,
+    now: datetime,
+    *,
+    runs: Sequence[Run] = (),
+    point: RecoveryPoint | None = None,
+    seen: SeenPolicy | None = None,
+    lease: Lease | None = None,
+    since_point: timedelta | None = None,
+    since_start: timedelta | None = None,
+    stalled_after: timedelta = STALLED_AFTER,
+) -> PolicyFacts:
+    """Put together what is known of a policy, with what the planner makes of it.
+
+    Args:
+        policy: As it is configured now.
+        now: The instant to decide for.
+        runs: Its runs, newest first; some are enough.
+        point: Its newest durable recovery point.
+        seen: What is remembered of the policy itself.
+        lease: Of the run that goes on.
+        since_point: As for :class:`PolicyFacts`.
+        since_start: As for :class:`PolicyFacts`.
+        stalled_after: As for :class:`PolicyFacts`.
+    """
+    history = history_of(
+        policy,
+        runs,
+        known_since=seen.first_seen_at if seen else now,
+        newest_point=point.consistent_at if point else None,
+        since_start=since_start,
+    )
+    return PolicyFacts(
+        policy=policy,
+        decision=decide(policy, history, now),
+        now=now,
+        runs=runs,
+        point=point,
+        first_seen_at=seen.first_seen_at if seen else None,
+        changed_at=seen.changed_at if seen else None,
+        lease=lease,
+        since_point=since_point,
+        since_start=since_start,
+        expected_interval=interval_near(policy, now),
+        expected_duration=percentile(history.durations),
+        stalled_after=stalled_after,
+    )
+
+
+def interval_near(policy: Policy, now: datetime) -> timedelta | None:
+    """Return the longest pause between some runs of the schedule from today on; ``None`` for none.
+
+    Cheaper than ``longest_gap``, which looks a year ahead, and enough to know when to worry.
+    """
+    schedule = policy.schedule
+    if schedule is None:
+        return None
+    if schedule.unit is Unit.EVERY:
+        return schedule.interval
+    return _interval(schedule, policy.zone, now.date())
+
+
+_SLOTS = 9
+"""So many slots of a schedule by day of the week have a weekend between them. Source: ours."""
+
+
+@lru_cache(maxsize=4096)
+def _interval(schedule: Schedule, zone: tzinfo, day: date) -> timedelta:
+    begin = datetime.combine(day, time(), zone)
+    slots = list(islice(schedule_runs(schedule, zone, begin), _SLOTS))
+    return max(b - a for a, b in pairwise(slots))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from drkeeper.app.cli.program import drkeeper
 from drkeeper.app.cli.table import COMMANDS
-from drkeeper.app.config import schema
+from drkeeper.app.config import schema, settings_schema
+from drkeeper.app.config.variables import option_variables
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -64,11 +65,12 @@ def test_every_option_has_help_and_a_variable(path, command):
 
 
 def models():
-    """Return every model of the schema."""
+    """Return every model of the schemas."""
     return [
         model
-        for _, model in inspect.getmembers(schema, inspect.isclass)
-        if issubclass(model, BaseModel) and model.__module__ == schema.__name__
+        for module in (schema, settings_schema)
+        for _, model in inspect.getmembers(module, inspect.isclass)
+        if issubclass(model, BaseModel) and model.__module__ == module.__name__
     ]
 
 
@@ -85,3 +87,16 @@ def test_every_key_that_is_not_there_yet_is_in_the_manual():
     text = (DOCS / "configuration.md").read_text()
     for where in schema.NOT_YET:
         assert f"`{where[-1]}`" in text, where
+
+
+@pytest.mark.parametrize("variable", option_variables())
+def test_every_variable_of_an_option_is_in_the_manual(variable):
+    """docs/configuration.md names the variable that sets the same."""
+    assert f"`{variable}`" in (DOCS / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize(("where", "what"), settings_schema.SECRET_KEYS.items())
+def test_every_secret_of_a_channel_is_in_the_manual(where, what):
+    """Who is refused a secret in the file finds out where it belongs."""
+    text = (DOCS / "configuration.md").read_text()
+    assert f"`DRKEEPER_NOTIFY_<NAME>_{what}`" in text, where

@@ -128,6 +128,7 @@ class Policy:
         offset: This policy's part of ``jitter`` on this host.
         pause: Until when it does not run.
         hooks: Commands around a backup.
+        notify: Channels that are told about it.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Policy:
     offset: timedelta = timedelta()
     pause: Pause | None = None
     hooks: Hooks = field(default_factory=Hooks)
+    notify: tuple[str, ...] = ()
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next snapshot is promised, or ``None`` when no promise is made.

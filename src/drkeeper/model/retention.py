@@ -20,6 +20,7 @@ class Retention:
         weekly: The same, by ISO week.
         monthly: The same, by month.
         yearly: The same, by year.
+        minimum: The newest so many, whatever the rules say.
     """
 
     last: int = 0
@@ -29,6 +30,13 @@ class Retention:
     weekly: int = 0
     monthly: int = 0
     yearly: int = 0
+    minimum: int = 1
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether there is no rule, so that nothing is ever expired."""
+        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        return not any(counts) and not self.within
 
     def in_words(self) -> list[str]:
         """Name each rule in a few words; empty means that everything is kept."""

@@ -112,8 +112,8 @@ repositories:
         ("limits: {workers: 0}\n", ["limits.workers"]),
         ("capture: {ship_interval: 10s}\n", ["continuous log shipping is not in this release"]),
         ("drill: {schedule: daily}\n", ["drills is not in this release"]),
-        ("hooks: {before_backup: [x]}\n", ["hooks is not in this release"]),
-        ("notify: [ops]\n", ["notifications is not in this release"]),
+        ("hooks: {before_backup: [x]}\n", ["'x' is not the absolute path of a program"]),
+        ("notify: [ops]\n", ["no channel 'ops' below notify"]),
         ("db_password: geheim\n", ["secrets do not belong in this file"]),
     ],
 )

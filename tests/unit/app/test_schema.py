@@ -8,7 +8,8 @@ import pytest
 
 from drkeeper.app.config.checking import check
 from drkeeper.app.config.document import plain_value, read_document
-from drkeeper.app.config.schema import NOT_YET, PolicyFile, schema_text
+from drkeeper.app.config.export import schema_text
+from drkeeper.app.config.schema import NOT_YET, PolicyFile
 
 POLICIES = Path(__file__).parents[3] / "policies"
 SAMPLES = sorted(POLICIES.glob("*.yaml"))

@@ -66,7 +66,7 @@ def _check_installation(called: Invocation) -> int:
 @command.command()
 def schema() -> None:
     """Print the JSON Schema of policies, for editors and continuous integration."""
-    from drkeeper.app.config.schema import schema_text  # noqa: PLC0415 - pydantic is slow
+    from drkeeper.app.config.export import schema_text  # noqa: PLC0415 - pydantic is slow
 
     text = schema_text()
     this_invocation().output.page(text, schema=json.loads(text))

@@ -15,6 +15,7 @@ from drkeeper.app.config.document import (
 )
 from drkeeper.app.config.problems import Mark, Problem, excerpt_of
 from drkeeper.app.config.schema import NOT_YET, is_secret_word
+from drkeeper.app.config.settings_schema import SECRET_KEYS
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -27,8 +28,12 @@ _WORDS = {
     "dict_type": "expected keys and values",
     "model_type": "expected keys and values",
     "model_attributes_type": "expected keys and values",
+    "command_type": "a command is a list of words: [/usr/local/bin/quiesce, --fast]",
     "too_short": "the list must not be empty",
 }
+
+_TAG = "["
+"""Begins the names by which pydantic tells the forms of a value apart; no key looks like that."""
 
 _NAME = "only a-z, 0-9, dot, dash and underscore, beginning with a letter or digit"
 
@@ -71,13 +76,15 @@ def _problem(document: Document, details: ErrorDetails, model: type[BaseModel]) 
         return Problem(
             document.file, mark, f"{where[-1]!r}: {_NAME}", excerpt_of(document.text, mark)
         )
+    if where and where[-1] == "[words]" and kind == "list_type":
+        kind = "command_type"
     if kind == "extra_forbidden":
         return _extra(document, where, model)
     if kind == "missing":
         if _has_unavailable(document, where[:-1]):
             return None  # said already, by the name of what is there instead
         return problem_at(document, where[:-1], f"key {str(where[-1])!r} is missing")
-    name = ".".join(str(part) for part in where) or "the file"
+    name = ".".join(str(part) for part in where if not _is_tag(part)) or "the file"
     message = details["msg"]
     if kind == "value_error":
         message = str(details["ctx"]["error"])
@@ -97,6 +104,10 @@ def _extra(document: Document, where: Location, model: type[BaseModel]) -> Probl
         return Problem(
             found.file, mark, f"{key!r}: {NOT_YET[words]} is not in this release", found.excerpt
         )
+    if words[-2:] in SECRET_KEYS:
+        variable = f"DRKEEPER_NOTIFY_{words[-3].upper()}_{SECRET_KEYS[words[-2:]]}_FILE"
+        message = f"{key!r} is a secret, and does not belong in this file; set {variable}"
+        return Problem(found.file, mark, message, found.excerpt)
     if is_secret_word(key):
         message = f"unknown key {key!r}; secrets do not belong in this file (docs/configuration.md)"
         return Problem(found.file, mark, message, found.excerpt)
@@ -113,6 +124,8 @@ def _find(root: Node, where: Location) -> tuple[Node, Mark]:
     """Return the value at ``where``, or the deepest one on the way that exists, and its place."""
     node, mark = root, root.mark
     for part in where:
+        if _is_tag(part):
+            continue
         if isinstance(node, Mapping) and str(part) in node.items:
             mark = node.keys[str(part)]
             node = node.items[str(part)]
@@ -124,6 +137,10 @@ def _find(root: Node, where: Location) -> tuple[Node, Mark]:
         else:
             break
     return node, mark
+
+
+def _is_tag(part: int | str) -> bool:
+    return isinstance(part, str) and part.startswith(_TAG)
 
 
 def _key_mark(root: Node, where: Location) -> Mark:

@@ -1,55 +1,48 @@
 """Read ``drkeeper.yaml`` and the policies, and answer by name."""
 
-import os
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
+from urllib.parse import quote, urlsplit
 
+from drkeeper.app.config.channels import Channels, same_variables
 from drkeeper.app.config.checking import check, problem_at
-from drkeeper.app.config.document import LARGEST_FILE, Document, read_document
-from drkeeper.app.config.environment import machine_name
-from drkeeper.app.config.files import is_there
+from drkeeper.app.config.document import Document, read_document
+from drkeeper.app.config.environment import environment, machine_name
 from drkeeper.app.config.locations import Locations
+from drkeeper.app.config.policies import Surroundings, contradictions, policy_of
 from drkeeper.app.config.problems import InvalidFilesError, Problem, did_you_mean
-from drkeeper.app.config.schema import PolicyFile, RepositorySection, SettingsFile
+from drkeeper.app.config.reading import File, Files, policy_files, read_files, read_whole
+from drkeeper.app.config.schema import PolicyFile
+from drkeeper.app.config.secrets import find_secret
+from drkeeper.app.config.settings import (
+    DaemonSettings,
+    LogSettings,
+    RepositorySettings,
+    WebSettings,
+)
+from drkeeper.app.config.settings_schema import RepositorySection, SettingsFile
+from drkeeper.app.config.variables import overlaid
+from drkeeper.clock import Clock, SystemClock
 from drkeeper.errors import ConfigurationError
-from drkeeper.model.policy import FilesSource, Limits, Objectives, Policy
-from drkeeper.model.retention import Retention
+from drkeeper.model.channel import Channel
+from drkeeper.model.policy import Policy
+
+__all__ = [
+    "NO_KEYS",
+    "Configuration",
+    "RepositorySettings",
+    "configuration_of",
+    "load_configuration",
+    "load_policy_file",
+    "policy_files",
+]
 
 NO_KEYS: Final = Path("/nonexistent")
 """Folder of the keys of a store that is not configured: only keys that are named open it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RepositorySettings:
-    """Where one repository is and how to reach it.
-
-    Attributes:
-        name: Its name in this configuration.
-        store: ``/folder``, ``file://…`` or ``s3://bucket/prefix``.
-        keys: Folder of its key files.
-        endpoint: URL of the S3 server, or ``None`` for AWS.
-        region: S3 region.
-        path_style: Whether the bucket stands in the path; ``None`` to decide by the endpoint.
-        profile: Profile of the AWS configuration files.
-        ca: File of certificates to trust.
-        upload_rate: Most bytes a second sent.
-        download_rate: Most bytes a second fetched.
-    """
-
-    name: str
-    store: str
-    keys: Path
-    endpoint: str | None = None
-    region: str | None = None
-    path_style: bool | None = None
-    profile: str | None = None
-    ca: str | None = None
-    upload_rate: int | None = None
-    download_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +57,11 @@ class Configuration:
         policies: By name; only those whose files are right.
         problems: What is wrong with the other policy files. A broken policy stops nobody who
             does not ask for it: on a bad day the others must still restore.
+        channels: By name; one is made, and its secrets asked for, when it is asked for.
+        daemon: How the daemon works.
+        web: Its page, metrics and health.
+        log: What is logged, and how.
+        ledger: URL of a shared ledger, with its password; ``None`` for ``locations.ledger``.
     """
 
     locations: Locations
@@ -72,6 +70,11 @@ class Configuration:
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    ledger: str | None = field(default=None, repr=False)
 
     def repository(self, name: str) -> RepositorySettings:
         """Return the repository of this name.
@@ -106,85 +109,128 @@ class Configuration:
             hint=f"Run drkeeper policy new {name} to begin one, or drkeeper config show to list them.",
         )
 
+    def definitions(self) -> dict[str, str]:
+        """Return a digest of what each policy means, hex, by name.
 
-def load_configuration(locations: Locations) -> Configuration:
+        It changes when the meaning does, not with comments or spelling; and it is the same on every
+        host that shares a ledger.
+        """
+        return {
+            name: hashlib.blake2b(
+                repr(replace(policy, offset=timedelta())).encode(), digest_size=16
+            ).hexdigest()
+            for name, policy in self.policies.items()
+        }
+
+
+def load_configuration(
+    locations: Locations,
+    *,
+    variables: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+) -> Configuration:
     """Read all files of an installation; absent ones count as empty.
+
+    Args:
+        locations: Where they are.
+        variables: The environment; default: this process's.
+        clock: Tells how far away the ends of pauses are.
 
     Raises:
         InvalidFilesError: ``drkeeper.yaml`` is wrong. Wrong policies are in ``problems`` instead.
-        ConfigurationError: A file or folder exists and cannot be read.
+        ConfigurationError: A file or folder exists and cannot be read, or a variable is wrong.
     """
-    settings = _settings(locations)
-    placed = locations.with_folders(state=settings.state, cache=settings.cache)
-    repositories = {
-        name: _repository(name, section, locations)
-        for name, section in settings.repositories.items()
-    }
-    policies, problems = _policies(locations, settings, repositories)
-    return Configuration(
-        locations=placed,
-        host=settings.host or machine_name(),
-        zone_name=settings.time_zone,
-        repositories=repositories,
-        policies=policies,
-        problems=tuple(problems),
+    return configuration_of(
+        read_files(locations),
+        locations,
+        variables=environment() if variables is None else variables,
+        now=(clock or SystemClock()).now(),
     )
 
 
-def load_policy_file(path: Path, zone_name: str = "UTC") -> Policy:
-    """Read one policy file by its path, without asking for its repository.
+def configuration_of(
+    files: Files, locations: Locations, *, variables: Mapping[str, str], now: datetime
+) -> Configuration:
+    """Return what the content of files means.
+
+    Raises:
+        InvalidFilesError: ``drkeeper.yaml`` is wrong. Wrong policies are in ``problems`` instead.
+        ConfigurationError: A variable is wrong.
+    """
+    settings = overlaid(_settings(files.settings), variables)
+    around = Surroundings(
+        host=settings.host or machine_name(),
+        zone_name=settings.time_zone,
+        now=now,
+        repositories=settings.repositories,
+        channels=settings.notify,
+        settings=locations.settings,
+    )
+    policies, problems = _policies(files, around)
+    return Configuration(
+        locations=locations.with_folders(state=settings.state, cache=settings.cache),
+        host=around.host,
+        zone_name=settings.time_zone,
+        repositories={
+            name: _repository(name, section, locations)
+            for name, section in settings.repositories.items()
+        },
+        policies=policies,
+        problems=tuple(problems),
+        channels=Channels(settings.notify, variables),
+        daemon=DaemonSettings(**dict(settings.daemon)),
+        web=WebSettings(
+            listen=settings.web.listen,
+            token=find_secret("WEB_TOKEN", variables, take=False),
+            textfile=Path(settings.web.textfile) if settings.web.textfile else None,
+        ),
+        log=LogSettings(**dict(settings.log)),
+        ledger=_ledger(settings.ledger, variables),
+    )
+
+
+def load_policy_file(
+    path: Path, zone_name: str = "UTC", *, host: str | None = None, clock: Clock | None = None
+) -> Policy:
+    """Read one policy file by its path, without asking for its repository and channels.
 
     Raises:
         InvalidFilesError: It is wrong.
         ConfigurationError: It cannot be read.
     """
-    checked, _, problems = _policy_model(path)
-    if checked is None:
+    around = Surroundings(
+        host=host or machine_name(), zone_name=zone_name, now=(clock or SystemClock()).now()
+    )
+    document = _document(File(path, read_whole(path)))
+    checked, problems = check(document, PolicyFile)
+    if checked is not None:
+        problems += contradictions(checked, document, around)
+    if checked is None or problems:
         raise InvalidFilesError(problems)
-    return _policy(checked, zone_name)
+    return policy_of(checked, around)
 
 
-def policy_files(locations: Locations) -> list[Path]:
-    """Return the policy files, sorted by name: ``*.yaml`` and ``*.yml``, no hidden ones.
-
-    Raises:
-        ConfigurationError: The folder exists and cannot be listed.
-    """
-    try:
-        names = sorted(os.listdir(locations.policies))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot list {locations.policies}: {error.strerror}",
-            hint="Give this user the right to read the folder.",
-        ) from error
-    return [
-        locations.policies / name
-        for name in names
-        if name.endswith((".yaml", ".yml")) and not name.startswith(".")
-    ]
+def _document(file: File) -> Document:
+    return read_document(str(file.path), file.content)
 
 
-def _settings(locations: Locations) -> SettingsFile:
-    if not is_there(locations.settings):
+def _settings(file: File | None) -> SettingsFile:
+    if file is None:
         return SettingsFile()
-    document = _read(locations.settings)
+    document = _document(file)
     settings, problems = check(document, SettingsFile)
-    if settings is None:
+    if settings is not None:
+        problems += [
+            problem_at(
+                document,
+                ("notify", name),
+                f"the secrets of channels {other!r} and {name!r} would have the same variables",
+            )
+            for other, name in same_variables(settings.notify)
+        ]
+    if settings is None or problems:
         raise InvalidFilesError(problems)
     return settings
-
-
-def _read(path: Path) -> Document:
-    try:
-        with open(path, "rb") as file:
-            # One byte more than allowed is enough to know that it is too large.
-            return read_document(str(path), file.read(LARGEST_FILE + 1))
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", hint="Name a file that this user may read."
-        ) from error
 
 
 def _repository(name: str, section: RepositorySection, locations: Locations) -> RepositorySettings:
@@ -201,75 +247,45 @@ def _repository(name: str, section: RepositorySection, locations: Locations) -> 
         ca=section.ca,
         upload_rate=section.limits.upload,
         download_rate=section.limits.download,
+        check_within=section.check_within,
     )
 
 
-def _policy_model(path: Path) -> tuple[PolicyFile | None, Document, list[Problem]]:
-    document = _read(path)
-    checked, problems = check(document, PolicyFile)
-    return checked, document, problems
+def _ledger(url: str | None, variables: Mapping[str, str]) -> str | None:
+    """Return the ledger's URL with its password, when one is given; libpq knows other ways.
+
+    Raises:
+        ConfigurationError: There is no user whose password it could be.
+    """
+    if url is None:
+        return None
+    password = find_secret("LEDGER_PASSWORD", variables, take=False)
+    if password is None:
+        return url
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    if not at:
+        raise ConfigurationError(
+            "there is a password of the ledger, and no user in its URL",
+            hint="Write ledger: postgresql://user@host/database.",
+        )
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
 
 
-def _policies(
-    locations: Locations, settings: SettingsFile, repositories: Mapping[str, RepositorySettings]
-) -> tuple[dict[str, Policy], list[Problem]]:
+def _policies(files: Files, around: Surroundings) -> tuple[dict[str, Policy], list[Problem]]:
     policies: dict[str, Policy] = {}
-    files: dict[str, str] = {}
-    problems: list[Problem] = []
-    for path in policy_files(locations):
-        try:
-            checked, document, found = _policy_model(path)
-        except ConfigurationError as error:
-            problems.append(Problem(str(path), None, str(error)))
-            continue
+    places: dict[str, Path] = {}
+    problems = list(files.problems)
+    for file in files.policies:
+        document = _document(file)
+        checked, found = check(document, PolicyFile)
+        if checked is not None and checked.policy in places:
+            message = f"policy {checked.policy!r} is in {places[checked.policy]} already"
+            found.append(problem_at(document, ("policy",), message))
+        elif checked is not None:
+            places[checked.policy] = file.path
+            found += contradictions(checked, document, around)
         problems += found
-        if checked is None:
-            continue
-        if checked.policy in files:
-            message = f"policy {checked.policy!r} is in {files[checked.policy]} already"
-            problems.append(problem_at(document, ("policy",), message))
-            continue
-        files[checked.policy] = str(path)
-        if checked.repository not in repositories:
-            guess = did_you_mean(checked.repository, list(repositories))
-            message = f"no repository {checked.repository!r} in {locations.settings}{guess}"
-            problems.append(problem_at(document, ("repository",), message))
-            continue
-        policies[checked.policy] = _policy(checked, settings.time_zone)
+        if checked is not None and not found:
+            policies[checked.policy] = policy_of(checked, around)
     return policies, problems
-
-
-def _policy(file: PolicyFile, default_zone: str) -> Policy:
-    zone_name = file.time_zone or default_zone
-    files = file.source.files
-    kept = file.retention
-    return Policy(
-        name=file.policy,
-        source=FilesSource(
-            paths=tuple(files.paths),
-            exclude=tuple(files.exclude),
-            exclude_caches=files.exclude_caches,
-            one_file_system=files.one_file_system,
-            exclude_larger_than=files.exclude_larger_than,
-        ),
-        repository=file.repository,
-        zone_name=zone_name,
-        zone=ZoneInfo(zone_name),
-        schedule=file.schedule,
-        retention=Retention(
-            last=kept.last,
-            within=kept.within or timedelta(),
-            hourly=kept.hourly,
-            daily=kept.daily,
-            weekly=kept.weekly,
-            monthly=kept.monthly,
-            yearly=kept.yearly,
-        ),
-        objectives=Objectives(rpo=file.objectives.rpo, rto=file.objectives.rto),
-        tags=dict(file.tags),
-        limits=Limits(
-            memory_bytes=file.limits.memory,
-            workers=file.limits.workers,
-            compression_level=file.limits.compression,
-        ),
-    )

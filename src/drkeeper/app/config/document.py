@@ -274,10 +274,11 @@ def plain_value(node: Node) -> object:
         case Sequence():
             return [plain_value(item) for item in node.items]
         case Scalar(text, plain):
-            return _plain_scalar(text) if plain else text
+            return plain_scalar(text) if plain else text
 
 
-def _plain_scalar(text: str) -> object:
+def plain_scalar(text: str) -> object:
+    """Return what is written without quotes as a Python value, by the same schema."""
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):

@@ -3,6 +3,11 @@
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
+
+from drkeeper.app.config.locations import ACCEPTED
+
+_NOT_FOR_RUNS = ("DRKEEPER_NOTIFY_", "DRKEEPER_WEB_", "NOTIFY_SOCKET", "WATCHDOG_")
 
 
 def environment() -> Mapping[str, str]:
@@ -27,3 +32,18 @@ def child_environment() -> dict[str, str]:
     """Return the few variables a child process needs; nothing of drkeeper's, no credentials."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME")
     return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def run_environment(accepted: Path | None) -> dict[str, str]:
+    """Return the variables of a run: a child process that is drkeeper itself.
+
+    It needs drkeeper's own variables and credentials, but neither the web page's secrets nor those
+    of channels.
+
+    Args:
+        accepted: Folder of the files that it is to read, as ``Locations.accepted`` has it.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_RUNS)}
+    if accepted is not None:
+        kept[ACCEPTED] = str(accepted)
+    return kept

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 SETTINGS_NAME = "drkeeper.yaml"
+ACCEPTED = "DRKEEPER_ACCEPTED"
+"""Variable by which the daemon tells its runs where the files are that it has accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Locations:
         chosen_by: Which rule chose ``settings``, for people.
         state_fixed: Whether a variable of the environment chose ``state``.
         cache_fixed: Whether a variable of the environment chose ``cache``.
+        accepted: Folder of copies of ``settings`` and ``policies`` that are read in their place.
     """
 
     settings: Path
@@ -31,6 +34,7 @@ class Locations:
     chosen_by: str
     state_fixed: bool = False
     cache_fixed: bool = False
+    accepted: Path | None = None
 
     def with_folders(self, *, state: str | None, cache: str | None) -> "Locations":
         """Return these locations with what ``drkeeper.yaml`` says, where no variable said more."""
@@ -78,6 +82,7 @@ def find_locations(
         if value:
             settings, chosen_by = _settings_of(Path(value)), origin
             break
+    accepted = environment.get(ACCEPTED, "")
     state = Path("/var/lib/drkeeper") if system else xdg("XDG_STATE_HOME", ".local/state")
     cache = Path("/var/cache/drkeeper") if system else xdg("XDG_CACHE_HOME", ".cache")
     return Locations(
@@ -89,6 +94,7 @@ def find_locations(
         chosen_by=chosen_by,
         state_fixed=bool(environment.get("DRKEEPER_STATE_DIR")),
         cache_fixed=bool(environment.get("DRKEEPER_CACHE_DIR")),
+        accepted=Path(accepted) if accepted.startswith("/") else None,
     )
 
 

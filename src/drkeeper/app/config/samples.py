@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 
 from drkeeper.app.config.checking import check
-from drkeeper.app.config.configuration import RepositorySettings
 from drkeeper.app.config.document import read_document
 from drkeeper.app.config.problems import InvalidFilesError
-from drkeeper.app.config.schema import PolicyFile, SettingsFile
+from drkeeper.app.config.schema import PolicyFile
+from drkeeper.app.config.settings import RepositorySettings
+from drkeeper.app.config.settings_schema import SettingsFile
 from drkeeper.errors import ConfigurationError
 
 

@@ -1,38 +1,36 @@
-"""The keys of ``drkeeper.yaml`` and of policies: these models are the schema.
+"""The keys of policies: these models are the schema.
 
 ``drkeeper policy schema`` exports them; docs/configuration.md documents every key (tested).
 """
 
 import re
 from datetime import timedelta
-from itertools import pairwise
-from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
+from pydantic import Discriminator, Field, Tag
+
+from drkeeper.app.config.fields import (
+    AbsolutePath,
+    Command,
+    Count,
+    Duration,
+    Name,
+    OneCommand,
+    Pattern,
+    Rate,
+    ScheduleText,
+    Size,
+    Strict,
+    TagKey,
+    Timeout,
+    Until,
+    WindowText,
+    ZoneName,
 )
-
-from drkeeper.app.config.problems import did_you_mean
-from drkeeper.model.quantities import parse_duration, parse_size
-from drkeeper.model.schedule import Schedule, parse_schedule
-
-NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-"""Names of policies and repositories: safe in file names, labels and commands."""
 
 NOT_YET = {
     ("capture",): "continuous log shipping",
     ("drill",): "drills",
-    ("notify",): "notifications",
-    ("hooks",): "hooks",
     ("source", "postgresql"): "PostgreSQL as a source",
     ("source", "mariadb"): "MariaDB as a source",
     ("source", "mysql"): "MySQL as a source",
@@ -46,131 +44,7 @@ SECRET_WORDS = ("secret", "password", "passphrase", "access_key", "token", "cred
 """Unknown keys with one of these in their name get told where secrets belong."""
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        shown = "nothing" if value is None else f"the {_kind(value)} {value}"
-        raise ValueError(  # noqa: TRY004 - pydantic collects ValueError only
-            f"expected text, found {shown}; write it with its unit, or in quotes"
-        )
-    return value
-
-
-def _kind(value: object) -> str:
-    return {bool: "truth value", int: "number", float: "number"}.get(type(value), "value")
-
-
-def _duration(value: object) -> timedelta:
-    duration = parse_duration(_text(value))
-    if not duration:
-        raise ValueError("a duration must be longer than nothing")
-    return duration
-
-
-def _size(value: object) -> int:
-    return parse_size(_text(value))
-
-
-def _rate(value: object) -> int:
-    text = _text(value)
-    number, slash, second = text.rpartition("/")
-    if not slash or second.strip() != "s":
-        raise ValueError(f"{text!r} is not a rate such as 20 MiB/s")
-    return parse_size(number)
-
-
-def _schedule(value: object) -> Schedule:
-    return parse_schedule(_text(value))
-
-
-def _zone(name: str) -> str:
-    if name == "UTC":  # everywhere, and the list of all zones takes 600 files to read
-        return name
-    if name not in available_timezones():
-        guess = did_you_mean(name, sorted(available_timezones()))
-        raise ValueError(f"no time zone {name!r}{guess}")
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"time zone {name!r} cannot be read: {error}") from error
-    return name
-
-
-def _path(text: str) -> str:
-    if not text.startswith("/"):
-        raise ValueError(f"{text!r} is not an absolute path; ~ and variables are not expanded")
-    if any(part in {".", ".."} for part in text.split("/")):
-        raise ValueError(f"{text!r} has . or .. in it; write the path itself")
-    return text
-
-
-def _pattern(text: str) -> str:
-    if not text.strip() or "\n" in text:
-        raise ValueError("an empty pattern excludes nothing; leave it out")
-    return text
-
-
-def _store(text: str) -> str:
-    if text.startswith("/"):
-        return text
-    parts = urlsplit(text)
-    if parts.username or parts.password:
-        raise ValueError("a store's URL must not hold credentials")
-    if parts.scheme not in {"file", "s3"} or (parts.scheme == "s3" and not parts.netloc):
-        raise ValueError("not a store: write /folder, file:///folder or s3://bucket/prefix")
-    return text
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^([0-9]+\s*[smhdw]\s*)+$"}),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([KMGTPkmgtp][iI]?)?[bB]$"}
-    ),
-]
-Rate = Annotated[
-    int,
-    BeforeValidator(_rate),
-    Field(ge=16 * 1024),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([KMGTPkmgtp][iI]?)?[bB]\s*/\s*s$"}
-    ),
-]
-ScheduleText = Annotated[
-    Schedule,
-    BeforeValidator(_schedule),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "examples": ["hourly at :15", "daily at 02:30", "weekly on sun at 03:00", "every 6h"],
-        }
-    ),
-]
-ZoneName = Annotated[str, AfterValidator(_zone)]
-AbsolutePath = Annotated[str, Field(max_length=4096), AfterValidator(_path)]
-Pattern = Annotated[str, Field(max_length=4096), AfterValidator(_pattern)]
-Name = Annotated[str, Field(pattern=NAME)]
-StoreUrl = Annotated[str, Field(max_length=2048), AfterValidator(_store)]
-TagKey = Annotated[str, Field(pattern=NAME)]
-Count = Annotated[int, Field(ge=0, le=100_000)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        hide_input_in_errors=True,
-        # A validator is made for what is checked, not for every section by itself.
-        defer_build=True,
-    )
-
-
-class FilesSection(_Strict):
+class FilesSection(Strict):
     """A file tree."""
 
     paths: list[AbsolutePath] = Field(min_length=1, max_length=1000)
@@ -185,14 +59,14 @@ class FilesSection(_Strict):
     """Leave out files larger than this, such as 50 GiB."""
 
 
-class SourceSection(_Strict):
+class SourceSection(Strict):
     """What is protected; exactly one kind."""
 
     files: FilesSection
     """A file tree."""
 
 
-class RetentionSection(_Strict):
+class RetentionSection(Strict):
     """What to keep; a snapshot kept by any rule is kept. Without rules, everything is."""
 
     last: Count = 0
@@ -209,9 +83,11 @@ class RetentionSection(_Strict):
     """The newest of each of so many months."""
     yearly: Count = 0
     """The newest of each of so many years."""
+    minimum: int = Field(default=1, ge=1, le=100_000)
+    """The newest so many are never expired, whatever the rules say."""
 
 
-class ObjectivesSection(_Strict):
+class ObjectivesSection(Strict):
     """What is promised."""
 
     rpo: Duration | None = None
@@ -220,7 +96,7 @@ class ObjectivesSection(_Strict):
     """Longest time from declaring a disaster to a proven service."""
 
 
-class LimitsSection(_Strict):
+class LimitsSection(Strict):
     """What a backup may use of this machine."""
 
     memory: Size | None = None
@@ -229,9 +105,68 @@ class LimitsSection(_Strict):
     """Threads that compress and seal."""
     compression: int | None = Field(default=None, ge=1, le=19)
     """zstd level."""
+    nice: int | None = Field(default=None, ge=0, le=19)
+    """How far a run gives way to other processes, from 0 to 19."""
+    upload: Rate | None = None
+    """Most bytes a second that a run sends, such as 5 MiB/s."""
+    closed: list[WindowText] = Field(default_factory=list, max_length=20)
+    """Times of day in which no run is started, such as 08:00-18:00; what runs goes on."""
 
 
-class PolicyFile(_Strict):
+class PauseSection(Strict):
+    """No runs for a while."""
+
+    until: Until
+    """When runs are wanted again: 2026-12-24, or 2026-12-24 14:30, in the policy's zone."""
+    reason: str = Field(default="", max_length=256)
+    """Why, for those who wonder."""
+
+
+class HookSection(Strict):
+    """A command around a run, with what it may do."""
+
+    command: Command
+    """Program (absolute path) and arguments; no shell."""
+    timeout: Timeout = timedelta(minutes=5)
+    """How long it may take, at most 1d; after that it is ended, and has failed."""
+    essential: bool | None = None
+    """Whether the run fails with it; default: yes, but for after_failure."""
+
+
+def _form_of_hooks(value: object) -> str:
+    several = isinstance(value, list) and any(isinstance(item, list | dict) for item in value)
+    return "[commands]" if several else "[words]"
+
+
+def _form_of_hook(value: object) -> str:
+    return "[keys]" if isinstance(value, dict) else "[words]"
+
+
+# The tags are in brackets so that a problem's place is found: no key of a file looks like that.
+HookItem = Annotated[
+    Annotated[Command, Tag("[words]")] | Annotated[HookSection, Tag("[keys]")],
+    Discriminator(_form_of_hook),
+]
+HookList = Annotated[
+    Annotated[OneCommand, Tag("[words]")]
+    | Annotated[list[HookItem], Field(max_length=20), Tag("[commands]")],
+    Discriminator(_form_of_hooks),
+]
+"""A list of words is one command; a list of lists, or of keys and values, is several."""
+
+
+class HooksSection(Strict):
+    """Commands around a backup."""
+
+    before_backup: HookList = Field(default_factory=list)
+    """Run before the source is read; an essential one that fails, fails the run."""
+    after_backup: HookList = Field(default_factory=list)
+    """Run after it, however it ended."""
+    after_failure: HookList = Field(default_factory=list)
+    """Run when the backup failed."""
+
+
+class PolicyFile(Strict):
     """One policy: what is promised for a source, and how."""
 
     policy: Name
@@ -241,7 +176,11 @@ class PolicyFile(_Strict):
     repository: Name = "primary"
     """Name of a repository of drkeeper.yaml."""
     schedule: ScheduleText | None = None
-    """When it runs; without one it runs by hand."""
+    """When it runs; without one, as often as objectives.rpo needs, or by hand."""
+    jitter: Duration | None = None
+    """Spreads the runs of many machines: each gets its own fixed delay below this."""
+    pause: PauseSection | None = None
+    """No runs for a while."""
     time_zone: ZoneName | None = None
     """Zone of the schedule and of local times; default: drkeeper.yaml's time_zone."""
     retention: RetentionSection = Field(default_factory=RetentionSection)
@@ -254,99 +193,10 @@ class PolicyFile(_Strict):
     """Words to find snapshots by."""
     limits: LimitsSection = Field(default_factory=LimitsSection)
     """What a backup may use of this machine."""
-
-
-class StoreLimits(_Strict):
-    """How much of the network a store may use."""
-
-    upload: Rate | None = None
-    """Most bytes a second sent, such as 20 MiB/s."""
-    download: Rate | None = None
-    """Most bytes a second fetched."""
-
-
-class RepositorySection(_Strict):
-    """Where a repository is and which keys open it."""
-
-    store: StoreUrl
-    """/folder, file:///folder or s3://bucket/prefix."""
-    endpoint: str | None = Field(default=None, max_length=2048)
-    """URL of the S3 server; default: AWS's for the region."""
-    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,64}$")
-    """S3 region."""
-    path_style: bool | None = None
-    """Put the bucket into the path instead of the host name; default: whenever an endpoint is given."""
-    profile: str | None = Field(default=None, max_length=256)
-    """Profile of the AWS configuration files that holds the credentials."""
-    ca: AbsolutePath | None = None
-    """File with certificates to trust, for a server with a certificate of one's own."""
-    keys: str | None = Field(default=None, max_length=4096)
-    """Folder of the key files; default: keys/<name> beside drkeeper.yaml."""
-    limits: StoreLimits = Field(default_factory=StoreLimits)
-    """How much of the network to use."""
-
-    @model_validator(mode="after")
-    def _belongs_together(self) -> "RepositorySection":
-        s3_only = [key for key in ("endpoint", "region", "path_style", "profile", "ca")
-                   if getattr(self, key) is not None]  # fmt: skip
-        if s3_only and not self.store.startswith("s3:"):
-            raise ValueError(f"{s3_only[0]} is for S3 stores, and {self.store} is a folder")
-        return self
-
-
-class SettingsFile(_Strict):
-    """``drkeeper.yaml``."""
-
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$")] | None = None
-    """Name of this machine in snapshots; default: its host name."""
-    time_zone: ZoneName = "UTC"
-    """Zone of policies that name none."""
-    state: AbsolutePath | None = None
-    """Folder of pins and ledger."""
-    cache: AbsolutePath | None = None
-    """Folder of what can be rebuilt."""
-    repositories: dict[Name, RepositorySection] = Field(default_factory=dict)
-    """Repositories by name."""
-
-
-def schema_text() -> str:
-    """Return the JSON Schema of policies, as kept in policies/policy.schema.json."""
-    import json  # noqa: PLC0415 - only this command needs it
-
-    schema = PolicyFile.model_json_schema()
-    texts = _attribute_docstrings()
-    sections = schema["$defs"]
-    for name, model in {PolicyFile.__name__: schema, **sections}.items():
-        for key, value in model["properties"].items():
-            section = sections.get(value.get("$ref", "").rpartition("/")[2], {})
-            if texts[name, key] != section.get("description"):  # said there already
-                value["description"] = texts[name, key]
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "drkeeper policy"
-    return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def _attribute_docstrings() -> dict[tuple[str, str], str]:
-    """Return the text below each key of each model.
-
-    pydantic could read them as well, but would do so, for every model, each time drkeeper starts.
-    """
-    import ast  # noqa: PLC0415 - only the export of the schema needs it
-    import inspect  # noqa: PLC0415 - as above
-
-    texts: dict[tuple[str, str], str] = {}
-    for model in ast.parse(Path(__file__).read_bytes()).body:
-        if not isinstance(model, ast.ClassDef):
-            continue
-        for key, text in pairwise(model.body):
-            if (
-                isinstance(key, ast.AnnAssign)
-                and isinstance(key.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                texts[model.name, key.target.id] = inspect.cleandoc(str(text.value.value))
-    return texts
+    hooks: HooksSection = Field(default_factory=HooksSection)
+    """Commands around a backup."""
+    notify: list[Name] = Field(default_factory=list, max_length=20)
+    """Channels of drkeeper.yaml that are told about this policy."""
 
 
 def is_secret_word(key: str) -> bool:

@@ -26,12 +26,18 @@ def read_private_file(path: Path) -> bytes:
     return read_private(str(path), most_bytes=LARGEST_SECRET, pipe=True)
 
 
-def find_secret(name: str, environment: Mapping[str, str]) -> str | None:
+def find_secret(name: str, environment: Mapping[str, str], *, take: bool = True) -> str | None:
     """Return the secret ``name`` (``PASSPHRASE``) from the one place that holds it, or ``None``.
 
     In turn: ``DRKEEPER_<name>_FILE``, ``DRKEEPER_<name>_COMMAND`` (split like a shell would, run
     without one, its standard output taken), ``DRKEEPER_<name>``, and the systemd credential
     ``drkeeper.<name in lower case>``. The first line ends the secret.
+
+    Args:
+        name: Which.
+        environment: The process's.
+        take: Whether a variable that holds the secret itself is removed. What is asked for again
+            at each reload stays; children get ``child_environment`` in any case.
 
     Raises:
         ConfigurationError: Two of the variables are set, or the one that is cannot be used.
@@ -49,7 +55,8 @@ def find_secret(name: str, environment: Mapping[str, str]) -> str | None:
     if given[0].endswith("_COMMAND"):
         return _first_line(_output_of(environment[given[0]], given[0]), given[0])
     value = environment[given[0]]
-    take_secret_variable(given[0])
+    if take:
+        take_secret_variable(given[0])
     return value
 
 
@@ -101,8 +108,10 @@ def _first_line(content: bytes, origin: str) -> str:
         line = content.decode().split("\n", 1)[0].rstrip("\r")
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{origin} does not give text", hint="Give the passphrase as UTF-8 text."
+            f"{origin} does not give text", hint="Give the secret as UTF-8 text."
         ) from error
     if not line:
-        raise ConfigurationError(f"{origin} gives an empty passphrase", hint="Give a passphrase.")
+        raise ConfigurationError(
+            f"{origin} gives nothing", hint="Put the secret on its first line."
+        )
     return line

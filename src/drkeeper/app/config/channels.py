@@ -1,0 +1,132 @@
+"""From the section ``notify`` to channels, with the secrets that stand elsewhere."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from drkeeper.app.config.fields import check_web_address
+from drkeeper.app.config.secrets import find_secret
+from drkeeper.app.config.settings_schema import ChannelSection
+from drkeeper.errors import ConfigurationError
+from drkeeper.model.channel import (
+    AppriseChannel,
+    Channel,
+    ChannelKind,
+    EmailChannel,
+    HeartbeatChannel,
+    WebhookChannel,
+)
+
+_PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
+"""Source: RFC 6409 (submission), RFC 8314 (implicit TLS), RFC 5321."""
+
+_MOST_ADDRESSES: Final = 20
+
+
+class Channels(Mapping[str, Channel]):
+    """Channels by name; the secrets of one are asked for when it is.
+
+    Most commands tell nobody anything, and need no secret for that. Asking for a channel whose
+    secret is missing or unfit raises ConfigurationError.
+
+    Args:
+        sections: What ``drkeeper.yaml`` says.
+        variables: The environment.
+    """
+
+    def __init__(
+        self, sections: Mapping[str, ChannelSection], variables: Mapping[str, str]
+    ) -> None:
+        self._sections = sections
+        self._variables = variables
+        self._known: dict[str, Channel] = {}
+
+    def __getitem__(self, name: str) -> Channel:
+        if name not in self._known:
+            self._known[name] = _channel(name, self._sections[name], self._variables)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sections)
+
+    def __len__(self) -> int:
+        return len(self._sections)
+
+
+def variable_of(channel: str, what: str) -> str:
+    """Return the part of a variable's name that names a secret of a channel.
+
+    ``NOTIFY_OPS_URL`` for the channel ``ops``: the variables are ``DRKEEPER_NOTIFY_OPS_URL`` and
+    so on, the systemd credential is ``drkeeper.notify_ops_url``.
+    """
+    return f"NOTIFY_{channel.replace('-', '_').replace('.', '_')}_{what}".upper()
+
+
+def same_variables(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the pairs of channels whose secrets would have the same variables."""
+    first: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        other = first.setdefault(variable_of(name, ""), name)
+        if other != name:
+            pairs.append((other, name))
+    return pairs
+
+
+def _channel(name: str, section: ChannelSection, variables: Mapping[str, str]) -> Channel:
+    return Channel(
+        name=name,
+        kind=_kind(name, section, variables),
+        level=section.level,
+        remind_every=section.remind_every,
+        digest_at=section.digest_at,
+        details=section.details,
+        daemon=section.daemon,
+    )
+
+
+def _kind(name: str, section: ChannelSection, variables: Mapping[str, str]) -> ChannelKind:
+    def secret(what: str) -> str | None:
+        return find_secret(variable_of(name, what), variables, take=False)
+
+    def needed(what: str) -> str:
+        found = secret(what)
+        if found is None:
+            raise ConfigurationError(
+                f"channel {name!r} has no {what}",
+                hint=f"Set DRKEEPER_{variable_of(name, what)}_FILE.",
+            )
+        return found
+
+    def address(what: str, text: str) -> str:
+        try:
+            return check_web_address(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the {what} of channel {name!r} is {error}",
+                hint=f"Correct DRKEEPER_{variable_of(name, what)}.",
+            ) from None
+
+    if section.heartbeat is not None:
+        return HeartbeatChannel(address("URL", needed("URL")), body=section.heartbeat.body)
+    if section.webhook is not None:
+        url = section.webhook.url or address("URL", needed("URL"))
+        return WebhookChannel(url, secret("SECRET"))
+    if section.email is not None:
+        mail = section.email
+        return EmailChannel(
+            server=mail.server,
+            port=mail.port or _PORTS[mail.security],
+            security=mail.security,
+            sender=mail.sender,
+            to=tuple(mail.to),
+            user=mail.user,
+            password=needed("PASSWORD") if mail.user is not None else None,
+            ca=mail.ca,
+        )
+    urls = tuple(needed("URLS").split())
+    if len(urls) > _MOST_ADDRESSES:
+        raise ConfigurationError(
+            f"channel {name!r} has more than {_MOST_ADDRESSES} addresses",
+            hint="Make several channels of it.",
+        )
+    return AppriseChannel(urls)

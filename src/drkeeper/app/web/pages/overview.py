@@ -1,0 +1,238 @@
+"""Everything on one screen: what is wrong first, then each policy against its promises."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from drkeeper.app.web.charts import gauge
+from drkeeper.app.web.frame import Page, policies_line
+from drkeeper.app.web.markup import Child, Markup, link, tag
+from drkeeper.app.web.pieces import (
+    Column,
+    alarm_card,
+    alarm_zone,
+    badge,
+    notice,
+    policy_badge,
+    section,
+    table,
+    when,
+)
+from drkeeper.app.web.urgent import urgent
+from drkeeper.app.web.words import ago, count_of, size, span, zone_of
+from drkeeper.model.alarm import Alarm
+from drkeeper.model.status import Overview, PolicyState, PolicyStatus, RepositoryStatus
+
+MOST_ALARMS: Final = 20
+"""Shown here; the others are on their own page. Source: ours; a screen and a half."""
+
+_AT_RISK: Final = 0.8
+"""Part of an objective from which it is at risk. Source: design, "Planning"."""
+
+
+def overview_page(overview: Overview, *, refreshing: bool = True) -> Page:
+    """Return the first page."""
+    wrong = urgent(overview)
+    headline = policies_line(overview)
+    tone = _tone(wrong, overview)
+    body = [
+        tag("h1", headline, class_=f"headline {tone}"),
+        _tiles(overview),
+        _alarms(overview, wrong),
+        _policies(overview),
+        _repositories(overview),
+    ]
+    prefix = f"({len(wrong)}) " if wrong else ""
+    return Page(f"{prefix}{overview.host}", body, "overview", refreshing=refreshing)
+
+
+def _tone(wrong: Sequence[Alarm], overview: Overview) -> str:
+    if wrong:
+        return "bad" if wrong[0].condition.level.rank > 1 else "warn"
+    return "ok" if overview.policies else "quiet"
+
+
+def _tiles(overview: Overview) -> Markup:
+    running = sum(status.state is PolicyState.RUNNING for status in overview.policies)
+    waiting = f", {overview.queue_depth} waiting" if overview.queue_depth else ""
+    coming = [s for s in overview.policies if s.next_due is not None and s.next_due > overview.at]
+    following = min(coming, key=lambda s: s.next_due or overview.at, default=None)
+    oldest = _oldest(overview)
+    tiles = [
+        _tile("Daemon", _daemon(overview)),
+        _tile("Running now", f"{running or 'nothing'}{waiting}"),
+        _tile("Next run", _next(following, overview.at)),
+        _tile("Oldest recovery point", oldest),
+    ]
+    return tag("ul", tiles, class_="tiles", aria_label="At a glance")
+
+
+def _tile(title: str, body: Child) -> Markup:
+    label = tag("span", title, class_="tile-title")
+    return tag("li", label, tag("span", body, class_="tile-body"))
+
+
+def _daemon(overview: Overview) -> Child:
+    beat = max((beat.beat_at for beat in overview.daemons), default=None)
+    if not overview.daemon_alive:
+        last = f", last seen {ago(beat, overview.at)}" if beat else ""
+        return [badge("bad", "bad", "does not run"), tag("small", last) if last else None]
+    looked = f" looked {ago(beat, overview.at)}" if beat else ""
+    return [badge("ok", "ok", "runs"), tag("small", looked)]
+
+
+def _next(status: PolicyStatus | None, at: datetime) -> Child:
+    if status is None or status.next_due is None:
+        return "none planned"
+    return [
+        ago(status.next_due, at),
+        tag("small", " ", link(status.policy, "policy", status.policy)),
+    ]
+
+
+def _oldest(overview: Overview) -> Child:
+    dated = [s for s in overview.policies if s.points.durable is not None]
+    if not dated:
+        return "none yet"
+    oldest = min(dated, key=lambda s: s.points.durable or overview.at)
+    age = overview.at - (oldest.points.durable or overview.at)
+    return [
+        span(max(age, timedelta())),
+        tag("small", " ", link(oldest.policy, "policy", oldest.policy)),
+    ]
+
+
+def _alarms(overview: Overview, wrong: Sequence[Alarm]) -> Child:
+    if not wrong:
+        return None
+    cards = [
+        alarm_card(alarm, alarm_zone(overview, alarm), overview.at) for alarm in wrong[:MOST_ALARMS]
+    ]
+    more = len(wrong) - len(cards)
+    rest = tag("p", link(f"{count_of(more, 'more alarm')}", "alarms")) if more > 0 else None
+    return section("What needs you", tag("ul", cards, class_="alarm-list"), rest, name="alarms")
+
+
+_COLUMNS: Final = (
+    Column("Policy"),
+    Column("State"),
+    Column("Last success"),
+    Column("Next due"),
+    Column("Recovery point, against RPO"),
+    Column("RTO"),
+)
+
+
+def _policies(overview: Overview) -> Markup:
+    if not overview.policies:
+        hint = [tag("code", "drkeeper policy new NAME"), " begins one."]
+        return section(
+            "Policies",
+            notice("quiet", "There is nothing to keep yet.", tag("p", hint)),
+            name="policies",
+        )
+    rows = [_row(status, overview.at) for status in overview.policies]
+    return section("Policies", table("Policies", _COLUMNS, rows), name="policies")
+
+
+def _row(status: PolicyStatus, at: datetime) -> Sequence[Child]:
+    zone = zone_of(status.zone_name)
+    last = status.last_success
+    name = tag("span", link(status.policy, "policy", status.policy), class_="name")
+    where = tag("small", f"{status.source_kind} → {status.repository}", class_="muted")
+    due: Child = when(status.next_due, zone, at, "by hand")
+    if status.next_due is not None and status.next_due <= at:
+        due = "now"
+    if status.paused_until is not None and status.paused_until > at:
+        due = ["paused until ", when(status.paused_until, zone, at)]
+    return (
+        [name, " ", where],
+        policy_badge(status.state),
+        when(last.ended_at if last else None, zone, at),
+        due,
+        recovery(status, at),
+        rto(status),
+    )
+
+
+def recovery(status: PolicyStatus, at: datetime) -> Markup:
+    """Return the durable and the proven recovery point, against the objective."""
+    durable, proven = status.points.durable, status.points.proven
+    age = max(at - durable, timedelta()) if durable else None
+    said = span(age) if age is not None else "none yet"
+    parts: list[Child] = []
+    if status.rpo_target is not None:
+        tone = rpo_tone(age, status.rpo_target)
+        promise = span(status.rpo_target)
+        words = (
+            f"durable recovery point {said} old, of {promise} promised"
+            if age is not None
+            else (f"no durable recovery point, {promise} promised")
+        )
+        parts.append(gauge(age, status.rpo_target, tone, words))
+        said = f"{said} of {promise}"
+    else:
+        said = f"{said}, nothing promised" if age is not None else said
+    proof = f"proven {span(max(at - proven, timedelta()))}" if proven else "not proven yet"
+    parts.append(tag("span", tag("span", said), tag("small", proof, class_="muted"), class_="told"))
+    return tag("div", parts, class_="recovery")
+
+
+def rpo_tone(age: timedelta | None, promise: timedelta) -> str:
+    """Return how the age of a recovery point is coloured."""
+    if age is None or age > promise:
+        return "bad"
+    return "warn" if age >= _AT_RISK * promise else "ok"
+
+
+def rto(status: PolicyStatus) -> Child:
+    """Return what a restore took, against the objective."""
+    if status.rto_achieved is None:
+        if status.rto_target is None:
+            return tag("span", "nothing promised", class_="muted")
+        return [span(status.rto_target), tag("small", " not measured yet", class_="muted")]
+    took = span(status.rto_achieved)
+    if status.rto_target is None:
+        return took
+    late = status.rto_achieved > status.rto_target
+    mark = badge("bad", "bad", took) if late else badge("ok", "ok", took)
+    return [mark, tag("small", f" of {span(status.rto_target)}", class_="muted")]
+
+
+def _repositories(overview: Overview) -> Child:
+    if not overview.repositories:
+        return None
+    columns = (
+        Column("Repository"),
+        Column("Store"),
+        Column("Last check"),
+        Column("Newest snapshots hold", number=True),
+    )
+    rows = [_repository(overview, repository) for repository in overview.repositories]
+    return section("Repositories", table("Repositories", columns, rows), name="repositories")
+
+
+def _repository(overview: Overview, repository: RepositoryStatus) -> Sequence[Child]:
+    utc = zone_of("UTC")
+    asked = f" {ago(repository.asked_at, overview.at)}" if repository.asked_at else ""
+    state = {
+        True: badge("ok", "ok", "answers"),
+        False: badge("bad", "bad", "does not answer"),
+        None: badge("quiet", "wait", "not asked yet"),
+    }[repository.reachable]
+    held = sum(
+        status.source_bytes or 0
+        for status in overview.policies
+        if status.repository == repository.name
+    )
+    name = [
+        tag("span", repository.name, class_="name"),
+        " ",
+        tag("small", repository.store, class_="muted"),
+    ]
+    return (
+        name,
+        [state, tag("small", asked, class_="muted")],
+        when(repository.checked_at, utc, overview.at),
+        size(held),
+    )

@@ -20,6 +20,7 @@ from drkeeper.errors import (
     SourceShrunkError,
 )
 from drkeeper.faults import point
+from drkeeper.operations.ending import Ending, NeverEnding
 from drkeeper.operations.merging import Merge, Tally
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
 from drkeeper.repository.abandoned import abort_open_sessions
@@ -64,6 +65,7 @@ class BackupRequest:
         options: How much of the machine to take.
         partial_every: Time after which what is complete is committed.
         partial_bytes: Bytes read after which what is complete is committed.
+        ending: Asked, between files, whether to commit what is complete and end.
     """
 
     policy: str
@@ -81,6 +83,7 @@ class BackupRequest:
     options: WriterOptions = field(default_factory=WriterOptions)
     partial_every: timedelta = PARTIAL_EVERY
     partial_bytes: int = PARTIAL_BYTES
+    ending: Ending = field(default_factory=NeverEnding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,10 @@ class _Backup:
             self._ended("prepare")
             with request.source.freeze(self._findings.add) as view:
                 point("operations.backup.frozen")
-                with self._writer(session, view, history) as writer:
+                with (
+                    self._writer(session, view, history) as writer,
+                    request.ending.deferring(),
+                ):
                     return self._write(view, writer, history)
 
     def _partial_commit(self) -> int | None:
@@ -223,7 +229,8 @@ class _Backup:
         )
 
     def _write(self, view: View, writer: SnapshotWriter, history: History) -> BackupReport:
-        merge = Merge(view, writer, iter(history.previous))
+        ending = self._request.ending
+        merge = Merge(view, writer, iter(history.previous), hurried=lambda: ending.wanted)
         self._partial_at = self._clock.monotonic()
         merge.run(lambda path: self._after_batch(path, view, writer, merge))
         tally = merge.tally
@@ -249,9 +256,13 @@ class _Backup:
         )
 
     def _after_batch(self, path: bytes, view: View, writer: SnapshotWriter, merge: Merge) -> None:
+        tally = merge.tally
+        if self._request.ending.wanted:
+            self._on_progress(self._progress("checkpoint", tally, writer, path))
+            self._commit_partial(view, writer, merge)
+            self._request.ending.end()
         if not self._ticker.due():
             return
-        tally = merge.tally
         self._on_progress(self._progress("read", tally, writer, path))
         request = self._request
         now = self._clock.monotonic()
@@ -260,12 +271,15 @@ class _Backup:
             and writer.taken_bytes - self._partial_bytes < request.partial_bytes
         ):
             return
-        merge.flush()
-        point("operations.backup.partial")
-        writer.commit_partial(self._facts(view, tally))
-        point("operations.backup.partial_committed")
+        self._commit_partial(view, writer, merge)
         self._partial_at = self._clock.monotonic()
         self._partial_bytes = writer.taken_bytes
+
+    def _commit_partial(self, view: View, writer: SnapshotWriter, merge: Merge) -> None:
+        merge.flush()
+        point("operations.backup.partial")
+        writer.commit_partial(self._facts(view, merge.tally))
+        point("operations.backup.partial_committed")
 
     def _facts(self, view: View, tally: Tally) -> Facts:
         request = self._request

@@ -62,14 +62,28 @@ class Tally:
         return self.files + self.directories + self.others
 
 
+def _nothing(path: bytes) -> None:
+    del path
+
+
 class Merge:
     """One backup's merge."""
 
     def __init__(
-        self, view: View, writer: SnapshotWriter, previous: Iterator[PreviousPiece]
+        self,
+        view: View,
+        writer: SnapshotWriter,
+        previous: Iterator[PreviousPiece],
+        *,
+        hurried: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Write what ``view`` holds to ``writer``, building on ``previous``."""
+        """Write what ``view`` holds to ``writer``, building on ``previous``.
+
+        ``hurried`` says whether ``after_batch`` is to be called after each file that is read.
+        """
         self.tally = Tally()
+        self._hurried = hurried
+        self._after_batch: Callable[[bytes], None] = _nothing
         self._view = view
         self._writer = writer
         self._pieces = previous
@@ -85,6 +99,7 @@ class Merge:
             SourceError: What the policy names is missing or cannot be read.
         """
         self._next_piece()
+        self._after_batch = after_batch
         for batch in self._view.walk():
             self._merge(batch)
             if batch:
@@ -116,6 +131,8 @@ class Merge:
             else:
                 self._capture(candidate, was_there=False)
             begin += 1
+            if self._hurried():
+                self._after_batch(candidate.path)
 
     def _pass(self, count: int, *, kept: bool) -> None:
         """Go past entries that belong to what was met, into the next piece if need be."""

@@ -1,31 +1,38 @@
 """``drkeeper backup``: take snapshots, now."""
 
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import click
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
+from drkeeper.app.cli.ending import CheckpointEnding
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.progress import show_progress
 from drkeeper.app.cli.text import safe_path
 from drkeeper.app.wiring.backups import (
     BackupChoices,
     BackupOutcome,
+    Voice,
     last_size,
     measure_source,
     run_backup,
 )
+from drkeeper.app.wiring.parent import end_with_parent
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.instants import local_text, rfc3339
 from drkeeper.model.policy import Policy
 from drkeeper.model.quantities import format_size
+from drkeeper.model.run import RunId, RunState
 from drkeeper.operations.progress import Progress
 from drkeeper.sources.base import Level
 
 WARNINGS = 3
 MOST_FINDINGS = 20
+CHECKPOINT_WITHIN: Final = timedelta(seconds=45)
+"""How long a run may take to bring its work to safety; the daemon waits longer before it kills."""
 
 
 @make_command()
@@ -34,6 +41,8 @@ MOST_FINDINGS = 20
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Mark the snapshot.")
 @click.option("--allow-shrink", is_flag=True, help="Believe a source that lost nearly everything.")
 @click.option("--dry-run", is_flag=True, help="Walk over the source and store nothing.")
+@click.option("--run", "run", metavar="ID", hidden=True, help="Claim this queued run; for daemons.")
+@click.option("--parent", type=int, hidden=True, help="End when this process does; with --run.")
 def command(policies: tuple[str, ...], *, every: bool, dry_run: bool, **options: Any) -> int:  # noqa: ANN401
     """Take a snapshot of what policies protect, now.
 
@@ -44,10 +53,32 @@ def command(policies: tuple[str, ...], *, every: bool, dry_run: bool, **options:
     # Once bytes are moving, the work matters more than whoever reads about it.
     called.output.steadfast = True
     choices = BackupChoices(_tags(options["tags"]), options["allow_shrink"])
+    if options["run"] is not None:
+        return _run_of_daemon(called, policies, choices, **options)
     chosen = _chosen(called, policies, every=every)
     codes = [_one(called, policy, choices, dry_run=dry_run) for policy in chosen]
     failures = [code for code in codes if code not in {0, WARNINGS}]
     return failures[0] if failures else max(codes, default=0)
+
+
+def _run_of_daemon(
+    called: Invocation,
+    names: tuple[str, ...],
+    choices: BackupChoices,
+    *,
+    run: str,
+    parent: int | None,
+    **_options: object,
+) -> int:
+    if len(names) != 1:
+        raise click.UsageError("--run is for one policy")
+    ending = CheckpointEnding(called.clock, CHECKPOINT_WITHIN)
+    ending.install()
+    if parent is not None:
+        end_with_parent(parent)
+    policy = called.configuration.policy(names[0])
+    claimed = replace(choices, run=RunId(run), ending=ending)
+    return _one(called, policy, claimed, dry_run=False)
 
 
 def _tags(texts: tuple[str, ...]) -> dict[str, str]:
@@ -127,11 +158,11 @@ def _back_up(called: Invocation, policy: Policy, choices: BackupChoices) -> int:
             choices,
             clock=called.clock,
             passphrase=called.passphrase,
-            warn=output.warning,
-            on_progress=on_progress,
+            voice=Voice(warn=output.warning, say=output.note, progress=on_progress),
         )
     _tell(called, policy, outcome)
-    return WARNINGS if outcome.report.warnings or not outcome.ledger_intact else 0
+    fine = outcome.state is RunState.SUCCEEDED and outcome.ledger_intact
+    return 0 if fine else WARNINGS
 
 
 def _tell(called: Invocation, policy: Policy, outcome: BackupOutcome) -> None:
@@ -146,11 +177,11 @@ def _tell(called: Invocation, policy: Policy, outcome: BackupOutcome) -> None:
     for finding in report.findings:
         if finding.level is Level.NOTE:
             output.detail(f"note: {safe_path(finding.path)}: {finding.message}")
-    result = "warnings" if report.warnings else "succeeded"
     output.summary(
         {
             "policy": policy.name,
-            "result": result,
+            "run": outcome.run,
+            "result": outcome.state.value,
             "snapshot": commit.n,
             "snapshot_id": commit.digest,
             "consistent_at": commit.consistent_at,
@@ -164,6 +195,7 @@ def _tell(called: Invocation, policy: Policy, outcome: BackupOutcome) -> None:
             "new_bytes": report.new_bytes,
             "stored_bytes": report.stored_bytes,
             "warnings": report.warnings,
+            "failed_hooks": outcome.failed_hooks,
             "seconds": round(outcome.seconds, 3),
             "continued": report.continued,
             **outcome.traffic,

@@ -22,7 +22,7 @@ from drkeeper.app.config.configuration import (
 from drkeeper.app.config.files import write_new
 from drkeeper.app.config.locations import find_locations
 from drkeeper.app.config.samples import policy_text, settings_text
-from drkeeper.app.wiring.backups import BackupChoices, BackupOutcome, run_backup
+from drkeeper.app.wiring.backups import BackupChoices, BackupOutcome, Voice, run_backup
 from drkeeper.app.wiring.births import Wishes, end_birth, make_repository
 from drkeeper.app.wiring.checks import run_check
 from drkeeper.app.wiring.repositories import Access, open_for_reading
@@ -195,8 +195,7 @@ class Demo:
             BackupChoices({}),
             clock=self._clock,
             passphrase=None,
-            warn=self._output.warning,
-            on_progress=ignore,
+            voice=Voice(self._output.warning, self._output.note, ignore),
         )
         report = outcome.report
         self._fact(

@@ -75,7 +75,8 @@ def _harden(clock: SystemClock) -> None:
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         # A second signal must not interrupt the cleaning up that the first one began.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # A function, not SIG_IGN: what is ignored stays so in every program that is started now.
+        signal.signal(signal.SIGTERM, _disregard)
         clock.stop()
         raise TerminatedError
 
@@ -83,6 +84,10 @@ def _harden(clock: SystemClock) -> None:
     # A shell starts what it puts into the background with SIGINT ignored, and means it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+
+
+def _disregard(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -1,22 +1,28 @@
 """Put a backup together from a policy: source, repository, ledger."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import is_there, make_private
+from drkeeper.app.wiring.hooks import RunHooks
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
 from drkeeper.app.wiring.runs import RunRecord, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of, traffic
 from drkeeper.clock import Clock
-from drkeeper.errors import DrkeeperError
+from drkeeper.errors import DrkeeperError, FencedError
 from drkeeper.model.policy import Policy
-from drkeeper.model.run import Consistency, Operation, RecoveryPoint, RunState
+from drkeeper.model.run import Consistency, Operation, RecoveryPoint, RunId, RunState
 from drkeeper.operations.backup import BackupReport, BackupRequest, back_up
-from drkeeper.operations.progress import OnProgress
+from drkeeper.operations.ending import Ending, NeverEnding
+from drkeeper.operations.hooks import RunFacts
+from drkeeper.operations.progress import OnProgress, Progress
+from drkeeper.repository.repository import Repository
 from drkeeper.repository.writer import WriterOptions
 from drkeeper.sources.base import Source
 from drkeeper.sources.files.source import FilesSource
@@ -30,10 +36,29 @@ class BackupChoices:
     Attributes:
         tags: Added to the policy's own.
         allow_shrink: Believe a source that has lost nearly everything.
+        run: The queued run to claim; ``None`` to begin one of its own.
+        ending: Asked whether to bring what is done to safety, and end.
     """
 
     tags: dict[str, str]
     allow_shrink: bool = False
+    run: RunId | None = None
+    ending: Ending = field(default_factory=NeverEnding)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a run speaks.
+
+    Attributes:
+        warn: What is not as it should be, though the run goes on.
+        say: Further lines for whoever reads along, such as the output of hooks.
+        progress: How far it is.
+    """
+
+    warn: Callable[[str], None]
+    say: Callable[[str], None]
+    progress: OnProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +70,22 @@ class BackupOutcome:
         ledger_intact: Whether the ledger could record it.
         seconds: Duration of the whole run.
         traffic: What the store was asked.
+        run: The run in the ledger; ``None`` when it could not be recorded.
+        failed_hooks: How many hooks failed without failing the run.
     """
 
     report: BackupReport
     ledger_intact: bool
     seconds: float
     traffic: dict[str, object]
+    run: RunId | None = None
+    failed_hooks: int = 0
+
+    @property
+    def state(self) -> RunState:
+        """How the run ended."""
+        warned = self.report.warnings or self.failed_hooks
+        return RunState.WARNINGS if warned else RunState.SUCCEEDED
 
 
 def open_source(
@@ -89,30 +124,93 @@ def _inodes(places: list[Path]) -> list[tuple[int, int]]:
     return found
 
 
-def run_backup(  # noqa: PLR0913 - what a run is made of, by name
+def run_backup(
     policy: Policy,
     configuration: Configuration,
     choices: BackupChoices,
     *,
     clock: Clock,
     passphrase: Passphrase | None,
-    warn: Callable[[str], None],
-    on_progress: OnProgress,
+    voice: Voice,
 ) -> BackupOutcome:
-    """Back a policy up and record the run; the ledger's troubles are warnings.
+    """Back a policy up, hooks and all, and record the run; the ledger's troubles are warnings.
 
     Raises:
+        RunningError: A living run of the policy does this already, or the run to claim is not
+            queued any more; nothing was begun.
         DrkeeperError: As ``operations.backup.back_up``; recorded as well.
     """
-    locations = configuration.locations
-    begun_at = clock.monotonic()
-    record = RunRecord(locations.ledger, host=configuration.host, clock=clock, warn=warn)
-    record.begin(policy.name, Operation.BACKUP)
-    try:
-        settings = configuration.repository(policy.repository)
+    run = _Run(policy, configuration, choices, clock, passphrase=passphrase, voice=voice)
+    with _niced(policy.limits.nice):
+        return run.run()
+
+
+class _Run:
+    """One run of a policy in this process."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        configuration: Configuration,
+        choices: BackupChoices,
+        clock: Clock,
+        *,
+        passphrase: Passphrase | None,
+        voice: Voice,
+    ) -> None:
+        self._policy = policy
+        self._configuration = configuration
+        self._choices = choices
+        self._clock = clock
+        self._passphrase = passphrase
+        self._voice = voice
+        self._pulse = _Pulse()
+        self._record = RunRecord(
+            configuration.locations.ledger,
+            host=configuration.host,
+            clock=clock,
+            warn=voice.warn,
+        )
+
+    def run(self) -> BackupOutcome:
+        policy, record, clock = self._policy, self._record, self._clock
+        begun_at = clock.monotonic()
+        started_at = clock.now()
+        record.begin(
+            policy.name, Operation.BACKUP, self._choices.run, progress=self._pulse.progress
+        )
+        facts = RunFacts(policy.name, record.id or "", policy.repository, started_at)
+        hooks = RunHooks(policy, clock, facts, self._voice.say, self._voice.warn)
+        try:
+            self._pulse.phase("before_backup")
+            hooks.before()
+            report, repository = self._back_up()
+        except BaseException as error:
+            self._clean_up(hooks, error)
+            record.failed(error)
+            raise
+        self._pulse.phase("after_backup")
+        result = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
+        hooks.after(result.value, snapshot=report.commit.n)
+        outcome = BackupOutcome(
+            report,
+            record.intact,
+            clock.monotonic() - begun_at,
+            traffic(repository.store),
+            run=record.id,
+            failed_hooks=hooks.failures,
+        )
+        point = _recovery_point(policy, repository.id, report, record)
+        record.end(outcome.state, result=_result(report, outcome), made=[point])
+        return replace(outcome, ledger_intact=record.intact, seconds=clock.monotonic() - begun_at)
+
+    def _back_up(self) -> tuple[BackupReport, Repository]:
+        policy, configuration, clock = self._policy, self._configuration, self._clock
+        locations = configuration.locations
+        settings = _limited(configuration.repository(policy.repository), policy)
         for folder in (locations.cache, locations.state):
             make_private(folder)
-        repository, key = open_for_backup(settings, locations.state, clock, passphrase)
+        repository, key = open_for_backup(settings, locations.state, clock, self._passphrase)
         report = back_up(
             BackupRequest(
                 policy=policy.name,
@@ -125,20 +223,85 @@ def run_backup(  # noqa: PLR0913 - what a run is made of, by name
                 clock=clock,
                 paths=tuple(path.encode() for path in policy.source.paths),
                 next_due=policy.next_due(clock.now()),
-                tags={**policy.tags, **choices.tags},
-                allow_shrink=choices.allow_shrink,
+                tags={**policy.tags, **self._choices.tags},
+                allow_shrink=self._choices.allow_shrink,
                 options=_options(policy, local=folder_of(settings) is not None),
+                ending=self._choices.ending,
             ),
-            on_progress,
+            self._on_progress,
         )
-    except BaseException as error:
-        record.failed(error)
-        raise
-    point = _recovery_point(policy, repository.id, report, record)
-    state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
-    record.end(state, result=_result(report), made=[point])
-    seconds = clock.monotonic() - begun_at
-    return BackupOutcome(report, record.intact, seconds, traffic(repository.store))
+        return report, repository
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._record.lost:
+            raise FencedError(
+                f"another machine took the run of policy {self._policy.name!r} for dead",
+                hint="Look whether the ledger answers in time.",
+            )
+        self._pulse.beat(progress)
+        self._voice.progress(progress)
+
+    def _clean_up(self, hooks: RunHooks, error: BaseException) -> None:
+        self._pulse.phase("after_failure")
+        try:
+            hooks.failed(error)
+        except Exception as another:  # noqa: BLE001 - the first error is the one that counts
+            self._voice.warn(f"the hooks after the run failed: {type(another).__name__}")
+
+
+class _Pulse:
+    """How far a run is, for the thread that keeps its lease."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now: Mapping[str, object] = {}
+
+    def phase(self, phase: str) -> None:
+        """Begin a part of the run that does not measure itself."""
+        with self._lock:
+            self._now = {**self._now, "phase": phase}
+
+    def beat(self, progress: Progress) -> None:
+        """Remember how far the backup is."""
+        now = {
+            "phase": progress.phase,
+            "files": progress.files,
+            "plain_bytes": progress.plain_bytes,
+            "stored_bytes": progress.stored_bytes,
+        }
+        with self._lock:
+            self._now = now
+
+    def progress(self) -> Mapping[str, object]:
+        """Return what was last remembered."""
+        with self._lock:
+            return self._now
+
+
+_MOST_NICE: Final = 19
+"""Source: nice(2)."""
+
+
+@contextmanager
+def _niced(nice: int | None) -> Iterator[None]:
+    """Take less of the processor for a while; threads that begin meanwhile do so too."""
+    if not nice:
+        yield
+        return
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, min(_MOST_NICE, before + nice))
+    try:
+        yield
+    finally:
+        # Only the superuser may take more again; the next policy is then as modest as this one.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+def _limited(settings: RepositorySettings, policy: Policy) -> RepositorySettings:
+    """Return the repository's settings with the lower of its limit and the policy's."""
+    rates = [rate for rate in (settings.upload_rate, policy.limits.upload) if rate]
+    return replace(settings, upload_rate=min(rates, default=None))
 
 
 _LOCAL_UPLOADS: Final = 2
@@ -182,7 +345,7 @@ def _recovery_point(
     )
 
 
-def _result(report: BackupReport) -> dict[str, object]:
+def _result(report: BackupReport, outcome: BackupOutcome) -> dict[str, object]:
     return {
         "commit": report.commit.n,
         "files": report.tally.files,
@@ -191,6 +354,8 @@ def _result(report: BackupReport) -> dict[str, object]:
         "new_bytes": report.new_bytes,
         "stored_bytes": report.stored_bytes,
         "warnings": report.warnings,
+        "failed_hooks": outcome.failed_hooks,
+        "continued": report.continued,
         "phases": {name: round(seconds, 3) for name, seconds in report.phases.items()},
     }
 

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from drkeeper.errors import RunningError
-from drkeeper.ledger.engine import writing
+from drkeeper.ledger.engine import reading, writing
 from drkeeper.ledger.events import Kind
 from drkeeper.ledger.leases import Leases, grant, revoke
 from drkeeper.ledger.newest import newest_of_each
@@ -166,6 +166,12 @@ class Runs(Leases):
         """Return one run, or ``None`` if there is none of this name."""
         found = self._read(select(run).where(run.c.id == run_id), run_from_row)
         return found[0] if found else None
+
+    def count_runs(self) -> dict[RunState, int]:
+        """Return how many runs are in each state, since the ledger began."""
+        query = select(run.c.state, func.count()).group_by(run.c.state)
+        with reading(self._engine) as connection:
+            return {RunState(state): int(count) for state, count in connection.execute(query)}
 
     def recent_runs(self, per_policy: int) -> dict[str, list[Run]]:
         """Return the newest runs of every policy that has any, newest first, in one query."""

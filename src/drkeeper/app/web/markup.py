@@ -105,9 +105,9 @@ def address(*parts: str, **query: str | int | None) -> str:
         parts: The steps of the path, each of any characters.
         query: Its parameters; those that are ``None`` or empty are left out.
     """
-    path = "/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
+    path = "/" + "/".join(quote(part, safe="", errors="replace") for part in parts)
     given = {key: str(value) for key, value in query.items() if value not in {None, ""}}
-    return f"{path}?{urlencode(given)}" if given else path
+    return f"{path}?{urlencode(given, errors='replace')}" if given else path
 
 
 def link(text: Child, *parts: str, **query: str | int | None) -> Markup:

@@ -7,8 +7,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from drkeeper.app.web.markup import Child, Markup, link, tag
-from drkeeper.app.web.words import ago, moment, short, span, zone_of
-from drkeeper.model.alarm import Alarm, Level
+from drkeeper.app.web.words import ago, moment, sentence, short, span, zone_of
+from drkeeper.model.alarm import Alarm, AlarmKind, Level
 from drkeeper.model.run import Run, RunState
 from drkeeper.model.status import Overview, PolicyState, PolicyStatus
 
@@ -173,6 +173,11 @@ def notice(tone: str, title: Child, *body: Child) -> Markup:
     return tag("div", tag("p", title, class_="notice-title"), body, class_=f"notice {tone}")
 
 
+def kind_words(kind: AlarmKind) -> str:
+    """Return what is wrong in words: ``RPO violated``."""
+    return kind.value.replace("-", " ").replace("rpo", "RPO")
+
+
 def subject_link(alarm: Alarm) -> Markup:
     """Return what an alarm is about, with its page if it has one."""
     subject = alarm.condition.subject
@@ -188,12 +193,12 @@ def alarm_card(alarm: Alarm, zone: ZoneInfo, now: datetime) -> Markup:
     tone, sign = _LEVEL[condition.level]
     head = tag(
         "p",
-        badge(tone, sign, condition.kind.value.replace("-", " ")),
+        badge(tone, sign, kind_words(condition.kind)),
         " ",
         subject_link(alarm),
         class_="alarm-head",
     )
-    message = tag("p", _sentence(condition.message), class_="alarm-message")
+    message = tag("p", sentence(condition.message), class_="alarm-message")
     what_next = tag("p", tag("strong", "Next: "), condition.hint, class_="alarm-next")
     since = tag("p", "Since ", _since(alarm, zone, now), class_="alarm-since muted")
     return tag("li", head, message, what_next, since, class_=f"alarm {tone}")
@@ -205,10 +210,6 @@ def _since(alarm: Alarm, zone: ZoneInfo, now: datetime) -> Child:
     if alarm.cleared_at is not None:
         words += [", over ", moment(alarm.cleared_at, zone)]
     return words
-
-
-def _sentence(message: str) -> str:
-    return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
 def alarm_zone(overview: Overview, alarm: Alarm) -> ZoneInfo:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from drkeeper.app.web.markup import Markup, tag
+from drkeeper.app.web.markup import Child, Markup, tag
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.quantities import format_duration, format_size
 
@@ -30,6 +30,12 @@ def span(duration: timedelta) -> str:
     elif timedelta() < duration < _SOON:
         return f"{duration / timedelta(milliseconds=1):.0f}{_NBSP}ms"
     return format_duration(duration).replace(" ", _NBSP)
+
+
+def age(duration: timedelta) -> str:
+    """Write how old something is, in whole minutes once it has some: ``6 h 36 min``, ``12 s``."""
+    whole = duration - duration % _MINUTE
+    return span(whole if whole > timedelta() else duration)
 
 
 def size(count: int) -> str:
@@ -73,11 +79,19 @@ def short(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{there:%a} {there.day} {there:%b}{year} {clock}"
 
 
-def moment(instant: datetime, zone: ZoneInfo, text: str | None = None) -> Markup:
+def moment(instant: datetime, zone: ZoneInfo, text: Child = None) -> Markup:
     """Return an instant in words, with UTC for machines and for the pointer."""
     utc = rfc3339(instant.replace(microsecond=0))
     shown = local(instant, zone) if text is None else text
     return tag("time", shown, datetime=utc, title=utc.replace("T", " ").replace("Z", " UTC"))
+
+
+def sentence(phrase: str) -> str:
+    """Return a phrase as a sentence: with a capital letter and an end."""
+    # Names and addresses keep their own letters.
+    word = phrase.partition(" ")[0]
+    begun = phrase[:1].upper() + phrase[1:] if word.isalpha() else phrase
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
 def count_of(number: int, one: str, many: str | None = None) -> str:

@@ -9,13 +9,14 @@ from drkeeper.app.web.pieces import (
     Column,
     alarm_card,
     alarm_zone,
+    kind_words,
     notice,
     section,
     subject_link,
     table,
 )
 from drkeeper.app.web.urgent import urgent
-from drkeeper.app.web.words import moment, span
+from drkeeper.app.web.words import moment, sentence, span
 from drkeeper.model.alarm import Alarm
 from drkeeper.model.status import Overview
 
@@ -59,10 +60,10 @@ def _past(overview: Overview, past: Sequence[Alarm]) -> Child:
         rows.append(
             (
                 moment(alarm.raised_at, zone),
-                condition.kind.value.replace("-", " "),
+                kind_words(condition.kind),
                 subject_link(alarm),
                 span(lasted),
-                condition.message,
+                sentence(condition.message),
             )
         )
     return table("Past alarms, newest first", columns, rows)

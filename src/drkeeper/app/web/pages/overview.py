@@ -1,7 +1,7 @@
 """Everything on one screen: what is wrong first, then each policy against its promises."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from drkeeper.app.web.charts import gauge
@@ -19,9 +19,12 @@ from drkeeper.app.web.pieces import (
     when,
 )
 from drkeeper.app.web.urgent import urgent
-from drkeeper.app.web.words import ago, count_of, size, span, zone_of
+from drkeeper.app.web.words import age, ago, count_of, size, span, zone_of
 from drkeeper.model.alarm import Alarm
 from drkeeper.model.status import Overview, PolicyState, PolicyStatus, RepositoryStatus
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+"""Before every recovery point."""
 
 MOST_ALARMS: Final = 20
 """Shown here; the others are on their own page. Source: ours; a screen and a half."""
@@ -91,15 +94,13 @@ def _next(status: PolicyStatus | None, at: datetime) -> Child:
 
 
 def _oldest(overview: Overview) -> Child:
-    dated = [s for s in overview.policies if s.points.durable is not None]
-    if not dated:
+    promised = [s for s in overview.policies if s.points.durable or s.rpo_target]
+    if not promised:
         return "none yet"
-    oldest = min(dated, key=lambda s: s.points.durable or overview.at)
-    age = overview.at - (oldest.points.durable or overview.at)
-    return [
-        span(max(age, timedelta())),
-        tag("small", " ", link(oldest.policy, "policy", oldest.policy)),
-    ]
+    oldest = min(promised, key=lambda s: s.points.durable or _EPOCH)
+    there = oldest.points.durable
+    said = age(max(overview.at - there, timedelta())) if there else "none yet"
+    return [said, tag("small", " ", link(oldest.policy, "policy", oldest.policy))]
 
 
 def _alarms(overview: Overview, wrong: Sequence[Alarm]) -> Child:
@@ -158,45 +159,39 @@ def _row(status: PolicyStatus, at: datetime) -> Sequence[Child]:
 def recovery(status: PolicyStatus, at: datetime) -> Markup:
     """Return the durable and the proven recovery point, against the objective."""
     durable, proven = status.points.durable, status.points.proven
-    age = max(at - durable, timedelta()) if durable else None
-    said = span(age) if age is not None else "none yet"
+    old = max(at - durable, timedelta()) if durable else None
+    said = age(old) if old is not None else "none yet"
     parts: list[Child] = []
     if status.rpo_target is not None:
-        tone = rpo_tone(age, status.rpo_target)
         promise = span(status.rpo_target)
-        words = (
-            f"durable recovery point {said} old, of {promise} promised"
-            if age is not None
-            else (f"no durable recovery point, {promise} promised")
-        )
-        parts.append(gauge(age, status.rpo_target, tone, words))
+        words = f"Newest durable recovery point: {said}, {promise} promised"
+        parts.append(gauge(old, status.rpo_target, rpo_tone(old, status.rpo_target), words))
         said = f"{said} of {promise}"
-    else:
-        said = f"{said}, nothing promised" if age is not None else said
-    proof = f"proven {span(max(at - proven, timedelta()))}" if proven else "not proven yet"
+    elif old is not None:
+        said = f"{said}, no promise"
+    proof = f"proven {age(max(at - proven, timedelta()))}" if proven else "not proven yet"
     parts.append(tag("span", tag("span", said), tag("small", proof, class_="muted"), class_="told"))
     return tag("div", parts, class_="recovery")
 
 
-def rpo_tone(age: timedelta | None, promise: timedelta) -> str:
+def rpo_tone(old: timedelta | None, promise: timedelta) -> str:
     """Return how the age of a recovery point is coloured."""
-    if age is None or age > promise:
+    if old is None or old > promise:
         return "bad"
-    return "warn" if age >= _AT_RISK * promise else "ok"
+    return "warn" if old >= _AT_RISK * promise else "ok"
 
 
-def rto(status: PolicyStatus) -> Child:
+def rto(status: PolicyStatus) -> Markup:
     """Return what a restore took, against the objective."""
-    if status.rto_achieved is None:
-        if status.rto_target is None:
-            return tag("span", "nothing promised", class_="muted")
-        return [span(status.rto_target), tag("small", " not measured yet", class_="muted")]
-    took = span(status.rto_achieved)
-    if status.rto_target is None:
-        return took
-    late = status.rto_achieved > status.rto_target
-    mark = badge("bad", "bad", took) if late else badge("ok", "ok", took)
-    return [mark, tag("small", f" of {span(status.rto_target)}", class_="muted")]
+    took, promise = status.rto_achieved, status.rto_target
+    if took is None and promise is None:
+        return tag("span", "no promise", class_="muted")
+    shown: Child = "not measured yet"
+    if took is not None:
+        late = promise is not None and took > promise
+        shown = badge("bad", "bad", span(took)) if late else badge("ok", "ok", span(took))
+    promised = tag("small", f"{span(promise)} promised", class_="under") if promise else None
+    return tag("div", shown, promised, class_="rto")
 
 
 def _repositories(overview: Overview) -> Child:

@@ -17,7 +17,7 @@ from drkeeper.app.web.pieces import (
     zone_of_policy,
 )
 from drkeeper.app.web.reading import RunLog
-from drkeeper.app.web.words import ago, moment, size
+from drkeeper.app.web.words import ago, moment, sentence, size
 from drkeeper.model.run import Run, RunFailure
 from drkeeper.model.status import Overview
 
@@ -52,13 +52,18 @@ def log_box(log: RunLog | None, run_id: str) -> Child:
         return tag("p", "Nothing was kept.", class_="muted")
     cut = tag("p", "Only its end is shown.", class_="muted") if log.cut else None
     name = f"Log of run {run_id}"
-    return [cut, tag("pre", log.text, class_="log", tabindex="0", role="region", aria_label=name)]
+    return [
+        cut,
+        tag("pre", log.text, class_="log-text", tabindex="0", role="region", aria_label=name),
+    ]
 
 
 def _failure(failure: RunFailure) -> Markup:
     what_next = tag("p", tag("strong", "Next: "), failure.hint) if failure.hint else None
     kind = tag("p", f"{failure.kind}, exit status {failure.exit_code}", class_="muted")
-    return notice("bad" if failure.exit_code else "quiet", failure.message, what_next, kind)
+    return notice(
+        "bad" if failure.exit_code else "quiet", sentence(failure.message), what_next, kind
+    )
 
 
 def _facts(run: Run, zone: ZoneInfo, at: datetime) -> Markup:

@@ -6,9 +6,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from drkeeper.app.web.frame import Page
-from drkeeper.app.web.markup import Child, Markup, link, tag
-from drkeeper.app.web.pieces import Column, run_badge, table, took, when, zone_of_policy
-from drkeeper.app.web.words import size
+from drkeeper.app.web.markup import Child, Markup, address, link, tag
+from drkeeper.app.web.pieces import Column, run_badge, table, took, zone_of_policy
+from drkeeper.app.web.words import ago, moment, sentence, short, size
 from drkeeper.model.run import Run, RunState
 from drkeeper.model.status import Overview
 
@@ -72,29 +72,26 @@ def runs_table(
         Column("Took", number=True),
         Column("Source size", number=True),
         Column("Added", number=True),
-        Column("Why"),
+        *([Column("Why")] if any(run.failure for run in runs) else []),
     ]
-    rows = [_row(run, zone(run), at, of_policy=of_policy) for run in runs]
-    return table("Runs, newest first", columns, rows)
+    rows = [_row(run, zone(run), at, of_policy=of_policy)[: len(columns)] for run in runs]
+    return tag("div", table("Runs, newest first", columns, rows), class_="run-list")
 
 
 def _row(run: Run, zone: ZoneInfo, at: datetime, *, of_policy: bool) -> Sequence[Child]:
     policy = link(run.policy, "policy", run.policy) if run.policy else NOTHING
-    began = tag("a", when(run.started_at, zone, at), href=f"/run/{_safe_id(run)}")
+    far = tag("small", ago(run.started_at, at), class_="muted")
+    began = tag("a", short(run.started_at, zone, at), href=address("run", run.id))
     return [
-        began,
+        [moment(run.started_at, zone, began), " ", far],
         *([] if of_policy else [policy]),
         run.operation.value,
         run_badge(run.state),
         took(run),
         _figure(run, "plain_bytes"),
         _figure(run, "stored_bytes"),
-        tag("span", run.failure.message, class_="why") if run.failure else "",
+        tag("span", sentence(run.failure.message), class_="why") if run.failure else "",
     ]
-
-
-def _safe_id(run: Run) -> str:
-    return "".join(c for c in run.id if c.isalnum())
 
 
 def _figure(run: Run, key: str) -> str:

@@ -67,7 +67,7 @@ def run_from_row(row: Row) -> Run:
         process=process_from_row(row),
         started_at=_instant(row, "started_at"),
         ended_at=_optional_instant(row, "ended_at"),
-        result={} if result == "{}" else dict(json.loads(result)),
+        result={} if result == "{}" else _object(result),
         failure=None if failure is None else RunFailure(**json.loads(failure)),
         queued_at=_optional_instant(row, "queued_at"),
         begun_event=_number(row, "begun_event"),
@@ -147,7 +147,7 @@ def lease_from_row(row: Row) -> Lease:
         renewed_at=_instant(row, "renewed_at"),
         expires_at=_instant(row, "expires_at"),
         moved_at=_instant(row, "moved_at"),
-        progress=dict(json.loads(_text(row, "progress"))),
+        progress=_object(_text(row, "progress")),
     )
 
 
@@ -215,6 +215,16 @@ def shortened(words: str) -> str:
     # Secrets go first: half of one might not be known for one.
     spelt = str(plain(words))
     return spelt if len(spelt) <= MOST_WORDS else spelt[:MOST_WORDS] + CUT
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _object(text: str) -> dict[str, object]:
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text) or not isinstance(value, dict):
+        raise ValueError(text)
+    return value
 
 
 def _text(row: Row, name: str) -> str:

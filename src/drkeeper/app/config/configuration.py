@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from drkeeper.app.config.accepted import read_accepted
 from drkeeper.app.config.channels import Channels, same_variables
 from drkeeper.app.config.checking import check, problem_at
 from drkeeper.app.config.document import Document, read_document
@@ -131,6 +132,9 @@ def load_configuration(
 ) -> Configuration:
     """Read all files of an installation; absent ones count as empty.
 
+    With ``locations.accepted``, the daemon's copy of them is read instead: its runs do what it has
+    found to be right, and not what somebody is just writing.
+
     Args:
         locations: Where they are.
         variables: The environment; default: this process's.
@@ -140,8 +144,9 @@ def load_configuration(
         InvalidFilesError: ``drkeeper.yaml`` is wrong. Wrong policies are in ``problems`` instead.
         ConfigurationError: A file or folder exists and cannot be read, or a variable is wrong.
     """
+    accepted = locations.accepted
     return configuration_of(
-        read_files(locations),
+        read_files(locations) if accepted is None else read_accepted(accepted),
         locations,
         variables=environment() if variables is None else variables,
         now=(clock or SystemClock()).now(),

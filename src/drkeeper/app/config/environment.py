@@ -41,7 +41,7 @@ def run_environment(accepted: Path | None) -> dict[str, str]:
     of channels.
 
     Args:
-        accepted: Folder of the files that it is to read, as ``Locations.accepted`` has it.
+        accepted: The copy of the files that it is to read, as ``Locations.accepted`` has it.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_RUNS)}
     if accepted is not None:

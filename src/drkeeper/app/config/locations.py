@@ -7,7 +7,7 @@ from pathlib import Path
 
 SETTINGS_NAME = "drkeeper.yaml"
 ACCEPTED = "DRKEEPER_ACCEPTED"
-"""Variable by which the daemon tells its runs where the files are that it has accepted."""
+"""Variable by which the daemon tells its runs where the copy of the files is that it has accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Locations:
         chosen_by: Which rule chose ``settings``, for people.
         state_fixed: Whether a variable of the environment chose ``state``.
         cache_fixed: Whether a variable of the environment chose ``cache``.
-        accepted: Folder of copies of ``settings`` and ``policies`` that are read in their place.
+        accepted: A copy of ``settings`` and ``policies`` that is read in their place.
     """
 
     settings: Path

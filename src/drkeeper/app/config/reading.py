@@ -43,26 +43,19 @@ class Files:
 def read_files(locations: Locations) -> Files:
     """Read all files of an installation.
 
-    With ``locations.accepted``, the copies there are read: a run reads what the daemon has found to
-    be right, and not a file that somebody is just writing.
-
     Raises:
         ConfigurationError: ``drkeeper.yaml`` or the folder of policies is there and cannot be read.
     """
-    folder = locations.accepted or locations.settings.parent
-    settings = folder / locations.settings.name
     policies: list[File] = []
     problems: list[Problem] = []
-    for name in _names(folder / locations.policies.name):
-        path = locations.policies / name
+    for path in policy_files(locations):
         try:
-            content = read_whole(folder / locations.policies.name / name)
+            policies.append(File(path, read_whole(path)))
         except ConfigurationError as error:
             problems.append(Problem(str(path), None, str(error)))
-        else:
-            policies.append(File(path, content))
+    settings = locations.settings
     return Files(
-        File(locations.settings, read_whole(settings)) if is_there(settings) else None,
+        File(settings, read_whole(settings)) if is_there(settings) else None,
         tuple(policies),
         tuple(problems),
     )
@@ -74,20 +67,20 @@ def policy_files(locations: Locations) -> list[Path]:
     Raises:
         ConfigurationError: The folder exists and cannot be listed.
     """
-    return [locations.policies / name for name in _names(locations.policies)]
-
-
-def _names(folder: Path) -> list[str]:
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(os.listdir(locations.policies))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ConfigurationError(
-            f"cannot list {folder}: {error.strerror}",
+            f"cannot list {locations.policies}: {error.strerror}",
             hint="Give this user the right to read the folder.",
         ) from error
-    return [name for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."]
+    return [
+        locations.policies / name
+        for name in names
+        if name.endswith((".yaml", ".yml")) and not name.startswith(".")
+    ]
 
 
 def read_whole(path: Path) -> bytes:

@@ -1,0 +1,176 @@
+"""Read the files again while the daemon works, and never let go of what was right.
+
+A policy file that is wrong, or half written, leaves its last good version in force; one that is
+removed takes its policy with it. A ``drkeeper.yaml`` that is wrong, or that takes from a policy what
+it needs, leaves the last good one in force. Everything that is wrong is said all the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from drkeeper.app.config.accepted import NAME, read_accepted, write_accepted
+from drkeeper.app.config.configuration import Configuration, configuration_of
+from drkeeper.app.config.environment import environment
+from drkeeper.app.config.files import is_there
+from drkeeper.app.config.locations import Locations
+from drkeeper.app.config.problems import InvalidFilesError, Problem
+from drkeeper.app.config.reading import Files, read_files
+from drkeeper.clock import Clock
+from drkeeper.errors import ConfigurationError, DrkeeperError
+
+_NOTHING: Final = Files(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What is in force.
+
+    Attributes:
+        configuration: What it means.
+        files: What it says; all of it right.
+        problems: What is wrong with the files as they are.
+    """
+
+    configuration: Configuration
+    files: Files
+    problems: tuple[Problem, ...]
+
+
+class Reloader:
+    """Remembers the last files that were right; for one thread.
+
+    Args:
+        locations: Where the files are.
+        clock: Tells how far away the ends of pauses are.
+        variables: The environment; default: this process's.
+    """
+
+    def __init__(
+        self, locations: Locations, *, clock: Clock, variables: Mapping[str, str] | None = None
+    ) -> None:
+        self._locations = replace(locations, accepted=None)
+        self._variables = environment() if variables is None else variables
+        self._clock = clock
+        self._good = _NOTHING
+        self._kept: Files | None = None
+        self._configuration: Configuration | None = None
+
+    def reload(self) -> tuple[Configuration, tuple[Problem, ...]]:
+        """Read all files, and return what is in force from now on and what is wrong with them.
+
+        The problems are those of the files as they are, also when an older version of a file is in
+        force; they are in the configuration, too.
+
+        Raises:
+            ConfigurationError: ``drkeeper.yaml`` is wrong, or cannot be read, and no good version
+                of it is known, of this process or of an earlier one.
+        """
+        good = self._good if self._configuration else self._remembered()
+        try:
+            settled = self._settled(self._read(good), good)
+        except ConfigurationError as error:
+            if self._configuration is None:
+                raise
+            found = _problems_of(error, self._locations)
+            self._configuration = replace(self._configuration, problems=found)
+            return self._configuration, found
+        self._good = settled.files
+        place = _place(settled.configuration)
+        problems = (*settled.problems, *self._keep(settled.files, place))
+        locations = replace(
+            settled.configuration.locations, accepted=place if self._kept == self._good else None
+        )
+        self._configuration = replace(settled.configuration, problems=problems, locations=locations)
+        return self._configuration, problems
+
+    def _remembered(self) -> Files:
+        """Return what an earlier process found right; nothing, when there is no such thing."""
+        place = self._locations.state / NAME
+        try:
+            files = read_accepted(place) if is_there(place) else _NOTHING
+        except ConfigurationError:
+            return _NOTHING  # it is written again at once
+        # Another configuration may have used the same folder.
+        same = files.settings is not None and files.settings.path == self._locations.settings
+        return files if same else _NOTHING
+
+    def _keep(self, files: Files, place: Path) -> tuple[Problem, ...]:
+        if files == self._kept:
+            return ()
+        try:
+            write_accepted(place, files)
+        except DrkeeperError as error:
+            return (Problem(str(place), None, f"{error}; runs read the files themselves"),)
+        self._kept = files
+        return ()
+
+    def _read(self, good: Files) -> Files:
+        """Read all files; what is there and cannot be read is replaced by its last good version."""
+        fresh = read_files(self._locations)
+        folder = self._locations.policies
+        if good.policies and not fresh.policies and not is_there(folder):
+            gone = Problem(str(folder), None, "the folder is gone; its policies stay in force")
+            return replace(fresh, policies=good.policies, problems=(gone,))
+        unread = {problem.file for problem in fresh.problems}
+        old = tuple(file for file in good.policies if str(file.path) in unread)
+        return replace(fresh, policies=(*fresh.policies, *old))
+
+    def _settled(self, fresh: Files, good: Files) -> _Settled:
+        try:
+            settled = self._with_policies(fresh, good)
+        except ConfigurationError as error:
+            if good.settings is None:
+                raise
+            problems = _problems_of(error, self._locations)
+        else:
+            if good.settings is None or not _is_one_lost(fresh, settled.files, good):
+                return settled
+            problems = settled.problems
+        settled = self._with_policies(replace(fresh, settings=good.settings), good)
+        more = tuple(each for each in settled.problems if each not in problems)
+        return replace(settled, problems=(*problems, *more))
+
+    def _with_policies(self, fresh: Files, good: Files) -> _Settled:
+        """Replace wrong policies by their last good versions, and leave out those without one.
+
+        Raises:
+            ConfigurationError: ``drkeeper.yaml`` is wrong.
+        """
+        old = {file.path: file for file in good.policies}
+        # A second file of the same name does not push out the one that was there.
+        policies = sorted(fresh.policies, key=lambda file: file.path not in old)
+        first: tuple[Problem, ...] | None = None
+        while True:
+            files = Files(fresh.settings, tuple(policies))
+            configuration = configuration_of(
+                files, self._locations, variables=self._variables, now=self._clock.now()
+            )
+            if first is None:
+                first = (*fresh.problems, *configuration.problems)
+            wrong = {problem.file for problem in configuration.problems}
+            replaced = [
+                old.get(file.path, file) if str(file.path) in wrong else file for file in policies
+            ]
+            if replaced == policies:
+                right = tuple(file for file in policies if str(file.path) not in wrong)
+                return _Settled(configuration, Files(fresh.settings, right), first)
+            policies = replaced
+
+
+def _is_one_lost(fresh: Files, settled: Files, good: Files) -> bool:
+    """Return whether a policy that was in force, and whose file is there, would not be any more."""
+    there = {file.path for file in fresh.policies}
+    right = {file.path for file in settled.policies}
+    return any(file.path in there - right for file in good.policies)
+
+
+def _place(configuration: Configuration) -> Path:
+    return configuration.locations.state / NAME
+
+
+def _problems_of(error: ConfigurationError, locations: Locations) -> tuple[Problem, ...]:
+    if isinstance(error, InvalidFilesError):
+        return error.problems
+    return (Problem(str(locations.settings), None, str(error)),)

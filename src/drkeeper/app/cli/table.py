@@ -28,6 +28,7 @@ CARE = "Set up and care"
 COMMANDS = {
     "init": Row("init", "Make a repository, its keys and a first configuration.", CARE),
     "backup": Row("backup", "Take a snapshot of what policies protect, now.", DAILY),
+    "run": Row("run", "Run what is due, once, and end: for timers instead of the daemon.", DAILY),
     "restore": Row("restore", "Bring back what a policy protects, as it was at an instant.", DAILY),
     "snapshots": Row("snapshots", "List snapshots, oldest first.", LOOK),
     "ls": Row("ls", "List what a snapshot holds.", LOOK),

@@ -12,7 +12,7 @@ from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import is_there, make_private
 from drkeeper.app.wiring.hooks import RunHooks
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
-from drkeeper.app.wiring.runs import RunRecord, open_run_ledger
+from drkeeper.app.wiring.runs import RunRecord, ledger_place, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of, traffic
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError, FencedError
@@ -166,7 +166,7 @@ class _Run:
         self._voice = voice
         self._pulse = _Pulse()
         self._record = RunRecord(
-            configuration.locations.ledger,
+            ledger_place(configuration),
             host=configuration.host,
             clock=clock,
             warn=voice.warn,
@@ -362,11 +362,11 @@ def _result(report: BackupReport, outcome: BackupOutcome) -> dict[str, object]:
 
 def last_size(configuration: Configuration, policy: str, clock: Clock) -> tuple[int, int] | None:
     """Return entries and bytes of a policy's newest recovery point, to estimate the time left."""
-    path = configuration.locations.ledger
     try:
-        if not is_there(path):
+        if configuration.ledger is None and not is_there(configuration.locations.ledger):
             return None
-        with open_run_ledger(path, host=configuration.host, clock=clock, read_only=True) as ledger:
+        place = ledger_place(configuration)
+        with open_run_ledger(place, host=configuration.host, clock=clock, read_only=True) as ledger:
             points = ledger.recovery_points(policy, limit=1)
     except DrkeeperError:
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.repositories import Access, Passphrase, open_for_reading
-from drkeeper.app.wiring.runs import RunRecord
+from drkeeper.app.wiring.runs import RunRecord, ledger_place
 from drkeeper.app.wiring.stores import traffic
 from drkeeper.clock import Clock
 from drkeeper.model.run import (
@@ -53,7 +53,8 @@ def run_check(  # noqa: PLR0913 - what a run is made of, by name
         DrkeeperError: The check could not be made; recorded as well.
     """
     locations = configuration.locations
-    record = RunRecord(locations.ledger, host=configuration.host, clock=clock, warn=warn)
+    place = ledger_place(configuration)
+    record = RunRecord(place, host=configuration.host, clock=clock, warn=warn)
     record.begin(None, Operation.CHECK)
     try:
         repository = open_for_reading(

@@ -12,13 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Final
 
-from drkeeper.app.config.environment import environment, take_secret_variable
+from drkeeper.app.config.environment import environment, run_environment, take_secret_variable
+from drkeeper.app.config.locations import ACCEPTED
 from drkeeper.clock import Clock
-from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
 from drkeeper.model.run import RunId
 from drkeeper.operations import kinship
@@ -27,19 +27,14 @@ LONGEST_LINE: Final = 64 * 1024
 """Bytes of a line that are looked at."""
 _READ_BYTES: Final = 65536
 _PASSPHRASE: Final = "DRKEEPER_PASSPHRASE"  # noqa: S105 - the name of the variable
-_LARGEST_SECRET: Final = 4096
-"""What any pipe holds without a reader. Source: POSIX, PIPE_BUF is at least 512; pipe(7): 65536."""
+_PASSWORD: Final = "DRKEEPER_LEDGER_PASSWORD"  # noqa: S105 - the name of the variable
 _WITHHELD: Final = (
     "DRKEEPER_BACKUP_",
     "DRKEEPER_DAEMON_",
-    "DRKEEPER_NOTIFY_",
     "DRKEEPER_RUN_",
-    "DRKEEPER_WEB_",
     "LISTEN_",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_",
 )
-"""Beginnings of variables that are the daemon's own: options, secrets of others, the supervisor."""
+"""Beginnings of further variables that are not for runs: options of commands, sockets."""
 _PROGRESS: Final = ("phase", "files", "plain_bytes", "stored_bytes")
 
 
@@ -51,13 +46,21 @@ class Program:
         words: Interpreter and module.
         settings: What ``--config`` says.
         variables: The environment of every child.
-        passphrase: Handed over through a pipe, so that no environment holds it.
+        secrets: By the name of the variable that held it; handed over in a file that has no name, so
+            that no environment holds them.
     """
 
     words: tuple[str, ...]
     settings: Path
     variables: Mapping[str, str] = field(repr=False)
-    passphrase: str | None = field(default=None, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def reading(self, accepted: Path | None) -> "Program":
+        """Let runs read the files that a daemon has accepted, or the files themselves."""
+        variables = {name: value for name, value in self.variables.items() if name != ACCEPTED}
+        if accepted is not None:
+            variables[ACCEPTED] = str(accepted)
+        return replace(self, variables=variables)
 
     def command(self, policy: str, run: RunId) -> list[str]:
         """Return the command line of a run."""
@@ -66,15 +69,28 @@ class Program:
         return [*self.words, "backup", *options, "--", policy]
 
 
-def this_program(settings: Path) -> Program:
+def this_program(settings: Path, accepted: Path | None = None) -> Program:
     """Describe how this very drkeeper is started again, with the environment it was given.
 
-    A passphrase that is a variable is taken out of the environment of this process.
+    A passphrase that is a variable is taken out of the environment of this process, so this is
+    called once.
+
+    Args:
+        settings: What ``--config`` says.
+        accepted: As for :meth:`Program.reading`.
     """
-    passphrase = take_secret_variable(_PASSPHRASE)
-    kept = {name: value for name, value in environment().items() if not name.startswith(_WITHHELD)}
+    given = {
+        _PASSPHRASE: take_secret_variable(_PASSPHRASE),
+        _PASSWORD: environment().get(_PASSWORD),  # asked for again at each reload
+    }
+    kept = {
+        name: value
+        for name, value in run_environment(accepted).items()
+        if not name.startswith(_WITHHELD) and name not in given
+    }
+    secrets = {name: value for name, value in given.items() if value}
     # -P: what lies in the current folder is no part of drkeeper.
-    return Program((sys.executable, "-P", "-m", "drkeeper"), settings, kept, passphrase)
+    return Program((sys.executable, "-P", "-m", "drkeeper"), settings, kept, secrets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +267,8 @@ class Child:
 
 
 def _start(program: Program, policy: str, run: RunId) -> "subprocess.Popen[bytes]":
-    variables = dict(program.variables)
-    passed: tuple[int, ...] = ()
-    if program.passphrase is not None:
-        passed = (_pipe_with(program.passphrase),)
-        variables[f"{_PASSPHRASE}_FILE"] = f"/dev/fd/{passed[0]}"
+    held = {name: _nameless_file(secret) for name, secret in program.secrets.items()}
+    given = {f"{name}_FILE": f"/dev/fd/{descriptor}" for name, descriptor in held.items()}
     try:
         return subprocess.Popen(  # noqa: S603 - this program again
             program.command(policy, run),
@@ -263,31 +276,21 @@ def _start(program: Program, policy: str, run: RunId) -> "subprocess.Popen[bytes
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            env=variables,
-            pass_fds=passed,
+            env={**program.variables, **given},
+            pass_fds=tuple(held.values()),
             start_new_session=True,
         )
     finally:
-        for descriptor in passed:
+        for descriptor in held.values():
             os.close(descriptor)
 
 
-def _pipe_with(secret: str) -> int:
-    """Return the reading end of a pipe that holds ``secret`` and then ends.
-
-    Raises:
-        DrkeeperError: It is too long for a pipe that nobody reads yet.
-    """
-    data = secret.encode()
-    if len(data) > _LARGEST_SECRET:
-        raise DrkeeperError(
-            f"the passphrase is longer than {_LARGEST_SECRET} bytes",
-            hint="Give it with DRKEEPER_PASSPHRASE_FILE.",
-        )
-    reading, writing = os.pipe()
-    os.write(writing, data)
-    os.close(writing)
-    return reading
+def _nameless_file(secret: str) -> int:
+    """Return a file in memory that holds ``secret``, for whoever inherits the descriptor."""
+    descriptor = os.memfd_create("drkeeper", os.MFD_CLOEXEC)
+    os.fchmod(descriptor, 0o600)
+    os.write(descriptor, secret.encode())
+    return descriptor
 
 
 class _Lines:

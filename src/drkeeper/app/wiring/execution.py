@@ -120,7 +120,7 @@ class Executor:
 
     Args:
         around: What it stands on.
-        places: The limits; may be replaced at any time.
+        places: The limits; they, and ``program``, may be replaced at any time.
         on_end: Told of each end, from a thread of the executor, after the ledger knows.
     """
 
@@ -132,6 +132,7 @@ class Executor:
         on_end: Callable[[Ended], None] = lambda _ended: None,
     ) -> None:
         self.places = places
+        self.program = around.program
         self._around = around
         self._on_end = on_end
         self._lock = threading.Lock()
@@ -273,7 +274,7 @@ class Executor:
         log.line(f"run {chosen.run} of policy {name} is being begun")
         try:
             child = Child(around.program, name, chosen.run, clock=around.clock, write=log.line)
-        except (OSError, DrkeeperError) as error:
+        except OSError as error:
             log.line(f"error: the process cannot be started: {error}")
             log.close()
             told = {"error": type(error).__name__, "message": str(error), "code": 1}

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
-from drkeeper.app.config.environment import child_environment
+from drkeeper.app.config.environment import child_environment, environment
 from drkeeper.app.wiring.logs.escaping import escaped
+from drkeeper.app.wiring.logs.redacting import Redactor, telling
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.policy import Policy
@@ -74,8 +75,11 @@ class RunHooks:
             self._note(runner.run(Occasion.FAILED, hooks.after_failure, self.facts))
 
     def _runner(self) -> HookRunner:
+        # A hook may have its own way to the secrets of this process, and print them.
+        redactor = Redactor(value for name, value in environment().items() if telling(name))
+
         def say(occasion: Occasion, program: str, line: str) -> None:
-            self.say(f"{occasion} {escaped(program)}: {escaped(line)}")
+            self.say(f"{occasion} {escaped(program)}: {escaped(redactor.text(line))}")
 
         return HookRunner(self.clock, say, child_environment())
 

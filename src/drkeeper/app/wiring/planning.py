@@ -88,6 +88,8 @@ class Planner:
     _plans: dict[str, _Plan] = field(default_factory=dict)
     _owners: dict[str, str | None] = field(default_factory=dict)
     _queued: dict[RunId, str] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
+    _now: datetime | None = None
 
     def plan(
         self,
@@ -109,6 +111,7 @@ class Planner:
             LedgerError: The ledger cannot be read, or not be written with ``records``.
         """
         self._refresh(configuration, ledger, now)
+        self._now = now
         passed = since_start or {}
         return {
             name: self._decide(policy, now, passed.get(name))
@@ -116,8 +119,21 @@ class Planner:
         }
 
     def left_queued(self, decided: Mapping[str, Decision]) -> dict[RunId, str]:
-        """Return the runs in the queue, with the policy of each, of the policies in ``decided``."""
-        return {run: policy for run, policy in self._queued.items() if policy in decided}
+        """Return the runs in the queue that may be begun, with the policy of each.
+
+        Not those of a policy that is paused, or of which a run goes on; they stay queued.
+
+        Args:
+            decided: What :meth:`plan` returned.
+        """
+        if self._configuration is None or self._now is None:
+            return {}
+        policies, now = self._configuration.policies, self._now
+        return {
+            run: name
+            for run, name in self._queued.items()
+            if name in decided and name not in self._running and not _paused(policies[name], now)
+        }
 
     def _decide(self, policy: Policy, now: datetime, since_start: timedelta | None) -> Decision:
         known = self._plans.get(policy.name)
@@ -158,6 +174,7 @@ class Planner:
         self._plans.clear()
         self._owners.clear()
         self._queued.clear()
+        self._running.clear()
 
     def _touched(self, ledger: "Ledger") -> set[str] | None:
         """Return the policies of which the ledger has news; ``None`` when that is not known."""
@@ -218,12 +235,21 @@ class Planner:
         self._plans.pop(name, None)
         for run in [run for run, policy in self._queued.items() if policy == name]:
             del self._queued[run]
+        self._running.discard(name)
         for each in runs:
             # One that was called interrupted may still end.
             if not each.state.ended or each.state is RunState.INTERRUPTED:
                 self._owners[each.id] = name
-            if each.state is RunState.QUEUED and each.operation is Operation.BACKUP:
+            if each.operation is not Operation.BACKUP:
+                continue
+            if each.state is RunState.QUEUED:
                 self._queued[each.id] = name
+            elif each.state is RunState.RUNNING:
+                self._running.add(name)
+
+
+def _paused(policy: Policy, now: datetime) -> bool:
+    return policy.pause is not None and now < policy.pause.until
 
 
 def plan(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drkeeper.app.config.configuration import Configuration
-from drkeeper.app.wiring.runs import RunRecord
+from drkeeper.app.wiring.runs import RunRecord, ledger_place
 from drkeeper.app.wiring.stores import traffic
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.run import CheckKind, Operation, RunState, Verification
@@ -62,8 +62,8 @@ def run_restore(
     """
     clock = recovery.request.clock
     begun_at = clock.monotonic()
-    path = configuration.locations.ledger
-    record = RunRecord(path, host=configuration.host, clock=clock, warn=warn)
+    place = ledger_place(configuration)
+    record = RunRecord(place, host=configuration.host, clock=clock, warn=warn)
     record.begin(recovery.policy, Operation.RESTORE)
     try:
         report = restore(recovery.request, on_progress)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from drkeeper.app.config.configuration import Configuration
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError, RunningError
 from drkeeper.model.run import (
@@ -180,6 +181,11 @@ class RunRecord:
 
         self._renewer = threading.Thread(target=work, name="lease", daemon=True)
         self._renewer.start()
+
+
+def ledger_place(configuration: Configuration) -> Path | str:
+    """Return where the ledger of an installation is: its file, or the URL of a shared one."""
+    return configuration.ledger or configuration.locations.ledger
 
 
 def open_run_ledger(

@@ -25,3 +25,19 @@ class Notification:
     alarm: int | None = None
     detail: str = ""
     event: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """One thing that is said of an alarm.
+
+    Attributes:
+        alarm: Its number; ``None`` for what is about no alarm.
+        what: What is said, as a word of at most 64 characters.
+        after: Event of the newest notification of the same channel and alarm that the caller
+            knows; 0 for none.
+    """
+
+    alarm: int | None
+    what: str
+    after: int = 0

@@ -134,8 +134,7 @@ class Letterbox:
         if self._thread.is_alive():
             self._thread.join(within.total_seconds())
         self._hurry.set()
-        with self._changed:
-            return not self._waiting and self._current is None
+        return self.empty
 
     def offer(self, delivery: Delivery) -> bool:
         """Take a delivery if there is room and the channel works; never waits.
@@ -163,6 +162,12 @@ class Letterbox:
         with self._changed:
             held = [*self._waiting, *([self._current] if self._current is not None else [])]
             return any(item.alarm == alarm for each in held for item in each.items)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits and nothing is being sent."""
+        with self._changed:
+            return not self._waiting and self._current is None
 
     @property
     def resting(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 
 from drkeeper.model.alarm import Alarm, Subject
 from drkeeper.model.channel import Channel, HeartbeatChannel
-from drkeeper.model.notification import Notification
+from drkeeper.model.notification import Notification, Saying
 from drkeeper.model.schedule import parse_schedule, runs
 from drkeeper.model.status import Overview
 from drkeeper.notify.base import Message, Occasion
@@ -100,22 +100,6 @@ class Audiences:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One thing that a delivery tells.
-
-    Attributes:
-        alarm: Number of the alarm; ``None`` for anything else.
-        word: What is said of it.
-        after: Ledger event of the notification before; 0 for none. Who claims the delivery must
-            find nothing newer.
-    """
-
-    alarm: int | None
-    word: str
-    after: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """One message for one channel.
 
@@ -126,7 +110,7 @@ class Delivery:
     """
 
     channel: str
-    items: tuple[Item, ...]
+    items: tuple[Saying, ...]
     message: Message
 
 
@@ -183,7 +167,7 @@ def _about(channel: Channel, alarm: Alarm, situation: Situation) -> Delivery | N
     if channel.remind_every:
         nth = max(1, (now - alarm.raised_at) // channel.remind_every)
     message = about_alarm(alarm, occasion, voice, now, nth=nth)
-    item = Item(alarm.id, _WORDS[occasion], last.event if last is not None else 0)
+    item = Saying(alarm.id, _WORDS[occasion], last.event if last is not None else 0)
     return Delivery(channel.name, (item,), message)
 
 
@@ -276,5 +260,5 @@ def _digest(channel: Channel, situation: Situation) -> Delivery:
     everything = situation.audiences.everything
     voice = Voice(situation.overview.host, everything.zone, everything.zone_name, channel.details)
     last = situation.told.get((channel.name, None))
-    item = Item(None, DIGEST, last.event if last is not None else 0)
+    item = Saying(None, DIGEST, last.event if last is not None else 0)
     return Delivery(channel.name, (item,), digest(situation.overview, voice))

@@ -6,8 +6,8 @@ details.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,13 +15,15 @@ from zoneinfo import ZoneInfo
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Level
 from drkeeper.model.instants import exact_rfc3339, local_text, rfc3339
 from drkeeper.model.quantities import format_duration
-from drkeeper.model.run import Run, RunState
+from drkeeper.model.run import Run, RunId, RunState
 from drkeeper.model.status import Overview, PolicyStatus
 from drkeeper.notify.base import LONGEST_TEXT, Beat, Message, Occasion, Pulse
 
 _LONGEST_LINE: Final = 500
 _MOST_LINES: Final = 60
 """Lines of a message about many things. Source: ours; the rest is counted."""
+
+_MOST_FIGURES: Final = 30
 
 _PLAIN: Final = {
     AlarmKind.WARNINGS: "the newest run could not read everything",
@@ -39,6 +41,36 @@ _PLAIN: Final = {
 _ASK_STATUS: Final = "Run drkeeper status on {host} to see why."
 _EXITS: Final = {RunState.SUCCEEDED: 0, RunState.WARNINGS: 3}
 """Source: docs/exit-codes.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSign:
+    """A run's beginning or end.
+
+    Attributes:
+        policy: Whose run.
+        run: Which.
+        beat: Whether it began or ended.
+        exit_code: How it ended, as documented in docs/exit-codes.md; ``None`` if nobody knows.
+        figures: What it counted.
+        why: Why it ended badly; told only where details are wanted.
+    """
+
+    policy: str
+    run: RunId
+    beat: Beat
+    exit_code: int | None = None
+    figures: Mapping[str, object] = field(default_factory=dict)
+    why: str = ""
+
+
+def sign_of_end(run: Run) -> RunSign:
+    """Return what the end of a run of a policy says, as the ledger has it."""
+    code = _EXITS.get(run.state)
+    why = run.failure.message if run.failure is not None else ""
+    if code is None and run.failure is not None:
+        code = run.failure.exit_code or None  # failed with 0 is nonsense, and no success
+    return RunSign(run.policy or "", run.id, Beat.ENDED, code, run.result, why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,37 +220,35 @@ def about_test(channel: str, voice: Voice, now: datetime) -> Message:
     )
 
 
-def about_run(run: Run, beat: Beat, voice: Voice, now: datetime) -> Message:
+def about_run(sign: RunSign, voice: Voice, now: datetime) -> Message:
     """Tell a heartbeat that a run began or ended."""
-    policy = run.policy or "none"
-    exit_code = _EXITS.get(run.state)
-    if run.failure is not None and exit_code is None:
-        exit_code = run.failure.exit_code or None
-    word = "began" if beat is Beat.BEGAN else run.state.value
+    ended = sign.beat is Beat.ENDED
+    well = ended and sign.exit_code == 0
+    word = sign.beat.value if not ended or well else "did not end well"
     lines = [
-        f"Policy {policy}, run {run.id}: {word}.",
-        f"Began:   {voice.instant(run.started_at)}",
+        f"Policy {sign.policy}, run {sign.run}: {word}.",
+        "",
         f"Now:     {voice.instant(now)}",
         f"Host:    {voice.host}",
     ]
-    lines += [f"{name}: {value}" for name, value in _figures(run)]
-    if beat is Beat.ENDED and exit_code != 0:
-        if run.failure is not None and voice.details:
-            lines.append(f"Why: {_short(run.failure.message)}")
-        lines.append(f"What to do: {_ASK_STATUS.format(host=voice.host)}")
+    lines += [f"{name}: {value}" for name, value in _figures(sign.figures)]
+    if ended and not well:
+        if sign.why and voice.details:
+            lines.append(f"Why: {_short(sign.why)}")
+        lines += ["", f"What to do: {_ASK_STATUS.format(host=voice.host)}"]
     return Message(
-        id=f"run-{run.id}-{beat}",
-        thread=f"run-{run.id}-{Beat.BEGAN}",
+        id=f"run-{sign.run}-{sign.beat}",
+        thread=f"run-{sign.run}-{Beat.BEGAN}",
         occasion=Occasion.RUN,
         level=Level.INFO,
         kind="run",
-        subject=f"policy/{policy}",
-        title=f"[drkeeper {voice.host}] policy {policy}: run {word}",
+        subject=f"policy/{sign.policy}",
+        title=f"[drkeeper {voice.host}] policy {sign.policy}: run {word}",
         text=_bounded(lines),
         at=now,
         host=voice.host,
-        facts={"run": run.id, "policy": policy, "exit_code": exit_code},
-        pulse=Pulse(beat, run.id, exit_code),
+        facts={"run": sign.run, "policy": sign.policy, "exit_code": sign.exit_code},
+        pulse=Pulse(sign.beat, sign.run, sign.exit_code),
     )
 
 
@@ -300,13 +330,13 @@ def _facts(alarm: Alarm, voice: Voice) -> dict[str, object]:
     }
 
 
-def _figures(run: Run) -> list[tuple[str, int | float]]:
+def _figures(result: Mapping[str, object]) -> list[tuple[str, int | float]]:
     """Return the counts among a run's results, which name nothing."""
     return [
         (name, value)
-        for name, value in sorted(run.result.items())
+        for name, value in sorted(result.items())
         if isinstance(value, int | float) and not isinstance(value, bool)
-    ][:20]
+    ][:_MOST_FIGURES]
 
 
 def _good(status: PolicyStatus) -> bool:

@@ -39,6 +39,7 @@ COMMANDS = {
     "policy": Row("policy", "Check, explain and begin policies.", CARE),
     "key": Row("key", "List keys and print the recovery kit's page.", CARE),
     "doctor": Row("doctor", "Examine this installation, line by line.", CARE),
+    "notify": Row("notify", "List the channels that tell people, and test them.", CARE),
     "ledger": Row("ledger", "Verify the local record of runs.", CARE),
     "config": Row("config", "Show where configuration is and what it says.", CARE),
     "completion": Row("completion", "Print the completion script for a shell.", CARE),

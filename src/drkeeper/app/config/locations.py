@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 SETTINGS_NAME = "drkeeper.yaml"
+SERVICE_HOME = "/var/lib/drkeeper"
+"""Home of the service's user, as systemd/sysusers.d has it: who is at home there is the service."""
 ACCEPTED = "DRKEEPER_ACCEPTED"
 """Variable by which the daemon tells its runs where the copy of the files is that it has accepted."""
 
@@ -56,16 +58,17 @@ def find_locations(
     """Decide where everything is.
 
     ``config`` (``--config``) wins over ``DRKEEPER_CONFIG``; both name ``drkeeper.yaml`` or its folder.
-    Else root uses /etc, /var/lib and /var/cache, and anybody else the XDG folders. Policies and keys
-    are beside ``drkeeper.yaml``. ``DRKEEPER_STATE_DIR`` and ``DRKEEPER_CACHE_DIR`` win for theirs.
+    Else root and the service's user use /etc, /var/lib and /var/cache, and anybody else the XDG
+    folders. Policies and keys are beside ``drkeeper.yaml``. ``DRKEEPER_STATE_DIR`` and
+    ``DRKEEPER_CACHE_DIR`` win for theirs.
 
     Args:
         environment: The process's environment.
         config: What ``--config`` said.
         root: Whether to use the system's folders; default: whether this is the superuser.
     """
-    system = os.geteuid() == 0 if root is None else root
     home = Path(environment.get("HOME") or "/")
+    system = (os.geteuid() == 0 or home == Path(SERVICE_HOME)) if root is None else root
 
     def xdg(variable: str, default: str) -> Path:
         value = environment.get(variable, "")

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -223,12 +224,12 @@ STEP = '"""Step."""\nrevision = "0002"\ndown_revision = "0001"\ndef upgrade():\n
 def test_a_cut_while_the_form_changes_leaves_the_old_form(path, tmp_path, controlled):
     """At every fault point of a change of form the ledger stays as it was, and can be changed."""
     from drkeeper.ledger import schema  # noqa: PLC0415 - only here
-    from drkeeper.ledger.engine import open_engine  # noqa: PLC0415 - only here
+    from drkeeper.ledger.sqlite import open_engine  # noqa: PLC0415 - only here
 
     (tmp_path / "r0002_step.py").write_text(STEP)
 
     def settle(target):
-        engine = open_engine(str(target))
+        engine = open_engine(str(target), patience=timedelta(seconds=20))
         try:
             schema.settle(engine, str(target), target="0002", steps=[str(tmp_path)])
         finally:

@@ -17,6 +17,9 @@ from drkeeper.ledger.tables import PROJECTIONS, event as event_table, head as he
 HEAD_ID = 1
 """The head's only row."""
 
+PARTS = {"yield_per": 1000}
+"""How rows of a long table are read: so many at a time. Source: ours; some hundred kilobytes."""
+
 DAMAGED_HINT = "Run drkeeper ledger verify, and keep the file."
 
 
@@ -79,7 +82,7 @@ def events(connection: Connection, *, after: int = 0, limit: int | None = None) 
     query = select(event_table).order_by(event_table.c.seq).limit(limit)
     if after:  # else also what a forger numbered below 1
         query = query.where(event_table.c.seq > after)
-    rows = connection.execution_options(yield_per=1000).execute(query)
+    rows = connection.execute(query, execution_options=PARTS)
     for row in rows.mappings():
         yield event_from_row(row)
 

@@ -2,21 +2,23 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import delete, insert
+from sqlalchemy import Connection, Engine, delete, insert
 
 from drkeeper.clock import Clock
 from drkeeper.errors import LedgerError
 from drkeeper.faults import point
-from drkeeper.ledger import place, schema
+from drkeeper.ledger import place as files, postgresql, schema, server, sqlite
 from drkeeper.ledger.alarms import Alarms
 from drkeeper.ledger.chain import begin_chain, events, last_event
+from drkeeper.ledger.claims import Claims
 from drkeeper.ledger.daemons import Daemons
-from drkeeper.ledger.engine import PATIENCE, open_engine, reading, writing
+from drkeeper.ledger.engine import PATIENCE, reading, writing
 from drkeeper.ledger.events import Event
 from drkeeper.ledger.points import Points
 from drkeeper.ledger.policies import Policies
@@ -29,17 +31,18 @@ from drkeeper.model.run import Process
 
 
 def open_ledger(
-    path: str | os.PathLike[str],
+    place: str | os.PathLike[str],
     *,
     clock: Clock,
     me: Callable[[], Process],
     patience: timedelta = PATIENCE,
     read_only: bool = False,
 ) -> "Ledger":
-    """Open the ledger at ``path``, making it first if there is none.
+    """Open the ledger at ``place``, making it first if there is none.
 
     Args:
-        path: The ledger file; its directory is made, private, if need be.
+        place: The ledger file, whose directory is made, private, if need be; or the URL of a
+            PostgreSQL database, ``postgresql://...``, without a password.
         clock: Dates the events.
         me: Describes the calling process; asked at the beginning of every run.
         patience: Longest wait for another process's transaction.
@@ -47,31 +50,56 @@ def open_ledger(
 
     Raises:
         LedgerBusyError: Another process held the ledger for longer than ``patience``.
+        LedgerUnavailableError: The server does not answer.
         NoSpaceError: The file system is full; nothing was changed.
-        LedgerError: The place is unfit (network file system, symbolic link, rights), or the file
-            is damaged, not a ledger, or made by a newer drkeeper.
+        LedgerError: The place is unfit (network file system, symbolic link, rights), or what is
+            there is damaged, not a ledger, or made by a newer drkeeper.
     """
-    name = os.fspath(path)
-    real = place.prepare(name, make=not read_only)
-    there = place.check(real)
+    name = os.fspath(place)
+    born = {"ledger": secrets.token_hex(16), "form": SCHEMA_VERSION}
+
+    def begin(connection: Connection) -> None:
+        begin_chain(connection, exact_rfc3339(clock.now()), born)
+
+    opened = _open_shared if postgresql.is_url(name) else _open_file
+    return Ledger(opened(name, begin, patience, read_only), clock=clock, me=me)
+
+
+_Begin = Callable[[Connection], None]
+
+
+def _open_shared(url: str, begin: _Begin, patience: timedelta, read_only: bool) -> Engine:  # noqa: FBT001 - of two that are called alike
+    engine = postgresql.open_engine(url, patience=patience, read_only=read_only)
+    with _or_closed(engine):
+        server.settle(engine, begin, read_only=read_only)
+    return engine
+
+
+def _open_file(name: str, begin: _Begin, patience: timedelta, read_only: bool) -> Engine:  # noqa: FBT001 - as above
+    real = files.prepare(name, make=not read_only)
+    there = files.check(real)
     if not there and read_only:
         raise LedgerError(f"there is no ledger: {real}", hint="Check the state directory's path.")
     if not there:
-        born = {"ledger": secrets.token_hex(16), "form": SCHEMA_VERSION}
-        at = exact_rfc3339(clock.now())
-        schema.create(real, lambda c: begin_chain(c, at, born), patience=patience)
+        schema.create(real, begin, patience=patience)
     elif not read_only:
-        place.tighten(real)
-    engine = open_engine(real, patience=patience, read_only=read_only)
-    try:
+        files.tighten(real)
+    engine = sqlite.open_engine(real, patience=patience, read_only=read_only)
+    with _or_closed(engine):
         schema.settle(engine, real, read_only=read_only)
+    return engine
+
+
+@contextmanager
+def _or_closed(engine: Engine) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         engine.dispose()
         raise
-    return Ledger(engine, clock=clock, me=me)
 
 
-class Ledger(Runs, Points, Policies, Alarms, Daemons):
+class Ledger(Runs, Points, Policies, Alarms, Claims, Daemons):
     """The record of what drkeeper did: an event chain and the tables computed from it.
 
     Every method is one transaction: when it returns, what it recorded survives a power cut; when

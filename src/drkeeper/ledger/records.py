@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select
+from sqlalchemy import Connection, Engine, Select, text
 
 from drkeeper.clock import Clock
 from drkeeper.ledger.chain import append
 from drkeeper.ledger.engine import reading, writing
-from drkeeper.ledger.events import Event, Kind
+from drkeeper.ledger.events import Event, Kind, instant_from_text
 from drkeeper.ledger.rows import checked
 from drkeeper.model.instants import exact_rfc3339
 from drkeeper.model.run import Process
@@ -19,6 +19,10 @@ NEWEST = 1000
 
 Entry = tuple[Kind, Mapping[str, object]]
 """An event before it is linked: its kind and its body."""
+
+_SERVER_NOW = text(
+    "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+)
 
 _T = TypeVar("_T")
 
@@ -69,5 +73,6 @@ def rows_of(
 
 def shared_now(connection: Connection, clock: Clock) -> datetime:
     """Return the instant by the clock of the database's machine: ours, for a file."""
-    del connection
-    return clock.now()
+    if connection.dialect.name != "postgresql":
+        return clock.now()
+    return instant_from_text(connection.execute(_SERVER_NOW).scalar_one())

@@ -12,22 +12,15 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
 from drkeeper.errors import LedgerError
 from drkeeper.faults import point
 from drkeeper.ledger import place
-from drkeeper.ledger.engine import (
-    application_id,
-    is_ours,
-    open_engine,
-    reading,
-    translated,
-    writing,
-)
-from drkeeper.ledger.tables import APPLICATION_ID, SCHEMA_VERSION, schema_version
-
-STEPS = os.path.join(os.path.dirname(__file__), "migrations")
+from drkeeper.ledger.engine import reading, translated, writing
+from drkeeper.ledger.sqlite import application_id, is_ours, open_engine
+from drkeeper.ledger.steps import form_of, refuse_newer, run_steps
+from drkeeper.ledger.tables import APPLICATION_ID, SCHEMA_VERSION
 
 _LEFTOVERS = ("", "-journal", "-wal", "-shm")
 """What SQLite may leave beside a file. Source: sqlite.org/tempfiles.html."""
@@ -89,7 +82,7 @@ def settle(
     """
     with reading(engine) as connection:
         found = _version(connection)
-    _refuse_newer(found, target)
+    refuse_newer(found, target)
     if found == target:
         return
     if read_only:
@@ -99,11 +92,11 @@ def settle(
         )
     with writing(engine) as connection:
         found = _version(connection)
-        _refuse_newer(found, target)
+        refuse_newer(found, target)
         if found != target:
             _keep_copy(path, found)
             point("ledger.schema.upgrading")
-            _run_steps(connection, target, steps)
+            run_steps(connection, target, steps)
             point("ledger.schema.upgraded")
 
 
@@ -118,21 +111,7 @@ def _version(connection: Connection) -> str:
             f"file is not a ledger of drkeeper (application id {application_id(connection):#x})",
             hint="Check the path of the state directory.",
         )
-    found = connection.execute(select(schema_version.c.version_num)).scalars().all()
-    if len(found) != 1 or not isinstance(found[0], str):
-        raise LedgerError(
-            "ledger does not say which form it has",
-            hint="Keep the damaged file, and put the last good copy in its place.",
-        )
-    return found[0]
-
-
-def _refuse_newer(found: str, known: str) -> None:
-    if found > known:
-        raise LedgerError(
-            f"ledger was made by a newer drkeeper (form {found}, this one knows {known})",
-            hint="Install the newer drkeeper again.",
-        )
+    return form_of(connection)
 
 
 def _build(path: str, begin: Callable[[Connection], object], *, patience: timedelta) -> None:
@@ -140,40 +119,10 @@ def _build(path: str, begin: Callable[[Connection], object], *, patience: timede
     try:
         with writing(engine) as connection:
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-            _run_steps(connection, SCHEMA_VERSION, ())
+            run_steps(connection, SCHEMA_VERSION, ())
             begin(connection)
     finally:
         engine.dispose()
-
-
-def _run_steps(connection: Connection, target: str, steps: Sequence[str]) -> None:
-    """Run what lies between the file's shape and ``target``, in the caller's transaction.
-
-    Raises:
-        LedgerError: A step failed; the caller rolls back.
-    """
-    from alembic import command  # noqa: PLC0415 - 0.3 s, and needed once in the life of a ledger
-    from alembic.config import Config  # noqa: PLC0415 - as above
-    from alembic.util import CommandError  # noqa: PLC0415 - as above
-
-    config = Config()
-    config.set_main_option("script_location", _escaped(STEPS))
-    config.set_main_option("path_separator", "newline")
-    places = [os.path.join(STEPS, "versions"), *steps]
-    config.set_main_option("version_locations", "\n".join(map(_escaped, places)))
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, target)
-    except CommandError as error:
-        raise LedgerError(
-            f"form of the ledger cannot be changed: {error}",
-            hint="Install the drkeeper that made this ledger, or a newer one.",
-        ) from error
-
-
-def _escaped(text: str) -> str:
-    """Keep the configuration's own interpolation away from a path."""
-    return text.replace("%", "%%")
 
 
 def _keep_copy(path: str, version: str) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.types import TypeEngine
 
 SCHEMA_VERSION: Final = "0002"
 """The newest migration; compared as text, which sorts as the numbers do."""
@@ -32,6 +33,15 @@ APPLICATION_ID: Final = 0x44524B4C
 
 # SQLite makes the table's own order only of an exact "INTEGER"; elsewhere that ends at 2^31.
 Number = BigInteger().with_variant(Integer, "sqlite")
+
+# Elsewhere, order is by bytes as in SQLite: other collations change with the server's C library, and
+# indexes over them break.
+_words = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _text(length: int) -> TypeEngine[str]:
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
 
 metadata = MetaData(
     naming_convention={
@@ -44,16 +54,16 @@ metadata = MetaData(
 schema_version = Table(
     "schema_version",
     metadata,
-    Column("version_num", String(32), primary_key=True),
+    Column("version_num", String(32), primary_key=True),  # as Alembic makes it,
 )
 
 event = Table(
     "event",
     metadata,
     Column("seq", Number, primary_key=True, autoincrement=False),
-    Column("at", String(27), nullable=False),
-    Column("kind", String(64), nullable=False),
-    Column("body", Text, nullable=False),
+    Column("at", _text(27), nullable=False),
+    Column("kind", _text(64), nullable=False),
+    Column("body", _words, nullable=False),
     Column("prev", LargeBinary(32), nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
 )
@@ -69,23 +79,23 @@ head = Table(
 run = Table(
     "run",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("policy", String(255)),
-    Column("operation", String(32), nullable=False),
-    Column("state", String(32), nullable=False),
-    Column("started_at", String(27), nullable=False),
-    Column("ended_at", String(27)),
-    Column("host", String(255), nullable=False),
-    Column("boot_id", String(64), nullable=False),
+    Column("id", _text(64), primary_key=True),
+    Column("policy", _text(255)),
+    Column("operation", _text(32), nullable=False),
+    Column("state", _text(32), nullable=False),
+    Column("started_at", _text(27), nullable=False),
+    Column("ended_at", _text(27)),
+    Column("host", _text(255), nullable=False),
+    Column("boot_id", _text(64), nullable=False),
     Column("pid", Number, nullable=False),
-    Column("process_started", String(64), nullable=False),
-    Column("lease_owner", String(255)),
-    Column("lease_until", String(27)),
-    Column("result", Text, nullable=False),
-    Column("failure", Text),
+    Column("process_started", _text(64), nullable=False),
+    Column("lease_owner", _text(255)),
+    Column("lease_until", _text(27)),
+    Column("result", _words, nullable=False),
+    Column("failure", _words),
     Column("begun_event", Number, ForeignKey("event.seq"), nullable=False),
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
-    Column("queued_at", String(27)),
+    Column("queued_at", _text(27)),
 )
 Index(None, run.c.policy, run.c.begun_event)
 Index(None, run.c.state)
@@ -93,15 +103,15 @@ Index(None, run.c.state)
 recovery_point = Table(
     "recovery_point",
     metadata,
-    Column("id", String(255), primary_key=True),
-    Column("policy", String(255), nullable=False),
-    Column("repository", String(64), nullable=False),
-    Column("lineage", String(64), nullable=False),
+    Column("id", _text(255), primary_key=True),
+    Column("policy", _text(255), nullable=False),
+    Column("repository", _text(64), nullable=False),
+    Column("lineage", _text(64), nullable=False),
     Column("commit_number", Number, nullable=False),
-    Column("session", String(64), nullable=False),
-    Column("run", String(64), ForeignKey("run.id")),
-    Column("consistent_at", String(27), nullable=False),
-    Column("finished_at", String(27), nullable=False),
+    Column("session", _text(64), nullable=False),
+    Column("run", _text(64), ForeignKey("run.id")),
+    Column("consistent_at", _text(27), nullable=False),
+    Column("finished_at", _text(27), nullable=False),
     Column("plain_bytes", Number, nullable=False),
     Column("stored_bytes", Number, nullable=False),
     Column("new_bytes", Number, nullable=False),
@@ -110,8 +120,8 @@ recovery_point = Table(
     Column("unreadable", Number, nullable=False),
     Column("changed", Number, nullable=False),
     Column("complete", Boolean, nullable=False),
-    Column("consistency", String(32), nullable=False),
-    Column("proof", String(32), nullable=False),
+    Column("consistency", _text(32), nullable=False),
+    Column("proof", _text(32), nullable=False),
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
 )
 Index(None, recovery_point.c.policy, recovery_point.c.consistent_at)
@@ -120,25 +130,25 @@ verification = Table(
     "verification",
     metadata,
     Column("event", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
-    Column("run", String(64), ForeignKey("run.id")),
-    Column("policy", String(255)),
-    Column("repository", String(64), nullable=False),
-    Column("kind", String(32), nullable=False),
+    Column("run", _text(64), ForeignKey("run.id")),
+    Column("policy", _text(255)),
+    Column("repository", _text(64), nullable=False),
+    Column("kind", _text(32), nullable=False),
     Column("passed", Boolean, nullable=False),
-    Column("checked_at", String(27), nullable=False),
+    Column("checked_at", _text(27), nullable=False),
     Column("objects", Number, nullable=False),
     Column("read_bytes", Number, nullable=False),
     Column("findings", Number, nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("detail", _words, nullable=False),
 )
 
 policy = Table(
     "policy",
     metadata,
-    Column("name", String(255), primary_key=True),
-    Column("definition", String(64), nullable=False),
-    Column("first_seen_at", String(27), nullable=False),
-    Column("changed_at", String(27), nullable=False),
+    Column("name", _text(255), primary_key=True),
+    Column("definition", _text(64), nullable=False),
+    Column("first_seen_at", _text(27), nullable=False),
+    Column("changed_at", _text(27), nullable=False),
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
 )
 
@@ -146,14 +156,14 @@ alarm = Table(
     "alarm",
     metadata,
     Column("id", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
-    Column("kind", String(64), nullable=False),
-    Column("subject_kind", String(32), nullable=False),
-    Column("subject_name", String(255), nullable=False),
-    Column("message", Text, nullable=False),
-    Column("hint", Text, nullable=False),
-    Column("since", String(27), nullable=False),
-    Column("raised_at", String(27), nullable=False),
-    Column("cleared_at", String(27)),
+    Column("kind", _text(64), nullable=False),
+    Column("subject_kind", _text(32), nullable=False),
+    Column("subject_name", _text(255), nullable=False),
+    Column("message", _words, nullable=False),
+    Column("hint", _words, nullable=False),
+    Column("since", _text(27), nullable=False),
+    Column("raised_at", _text(27), nullable=False),
+    Column("cleared_at", _text(27)),
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
 )
 Index(None, alarm.c.cleared_at)
@@ -162,12 +172,12 @@ notification = Table(
     "notification",
     metadata,
     Column("event", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
-    Column("channel", String(255), nullable=False),
+    Column("channel", _text(255), nullable=False),
     Column("alarm", Number, ForeignKey("alarm.id")),
-    Column("what", String(64), nullable=False),
+    Column("what", _text(64), nullable=False),
     Column("delivered", Boolean, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("sent_at", String(27), nullable=False),
+    Column("detail", _words, nullable=False),
+    Column("sent_at", _text(27), nullable=False),
 )
 Index(None, notification.c.channel, notification.c.alarm, notification.c.event)
 
@@ -181,23 +191,23 @@ PROJECTIONS: Final = {table.name: table for table in _projections}
 lease = Table(
     "lease",
     metadata,
-    Column("run", String(64), primary_key=True),
-    Column("renewed_at", String(27), nullable=False),
-    Column("expires_at", String(27), nullable=False),
-    Column("moved_at", String(27), nullable=False),
-    Column("progress", Text, nullable=False),
+    Column("run", _text(64), primary_key=True),
+    Column("renewed_at", _text(27), nullable=False),
+    Column("expires_at", _text(27), nullable=False),
+    Column("moved_at", _text(27), nullable=False),
+    Column("progress", _words, nullable=False),
 )
 
 daemon = Table(
     "daemon",
     metadata,
-    Column("host", String(255), primary_key=True),
-    Column("boot_id", String(64), primary_key=True),
+    Column("host", _text(255), primary_key=True),
+    Column("boot_id", _text(64), primary_key=True),
     Column("pid", Number, primary_key=True, autoincrement=False),
-    Column("process_started", String(64), primary_key=True),
-    Column("version", String(64), nullable=False),
-    Column("started_at", String(27), nullable=False),
-    Column("beat_at", String(27), nullable=False),
+    Column("process_started", _text(64), primary_key=True),
+    Column("version", _text(64), nullable=False),
+    Column("started_at", _text(27), nullable=False),
+    Column("beat_at", _text(27), nullable=False),
 )
 
 SQLITE_TRIGGERS: Final = {
@@ -216,3 +226,36 @@ SQLITE_TRIGGERS: Final = {
         " BEGIN SELECT RAISE(ABORT, 'events follow each other without a gap'); END"
     ),
 }
+
+POSTGRESQL_FUNCTIONS: Final = {
+    "event_is_never_changed": """
+BEGIN
+  RAISE EXCEPTION 'events are never updated or deleted'
+    USING ERRCODE = 'integrity_constraint_violation';
+END
+""",
+    "event_follows_the_last": """
+DECLARE
+  last bigint;
+BEGIN
+  EXECUTE format('SELECT coalesce(max(seq), 0) FROM %s', TG_RELID::regclass) INTO last;
+  IF NEW.seq <> last + 1 THEN
+    RAISE EXCEPTION 'events follow each other without a gap'
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END
+""",
+}
+"""Bodies of the functions that guard the chain."""
+
+POSTGRESQL_TRIGGERS: Final = {
+    "event_is_never_changed": (
+        "BEFORE DELETE OR UPDATE OR TRUNCATE ON event FOR EACH STATEMENT"
+        " EXECUTE FUNCTION event_is_never_changed()"
+    ),
+    "event_follows_the_last": (
+        "BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION event_follows_the_last()"
+    ),
+}
+"""When they are asked."""

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from drkeeper.errors import LedgerError
-from drkeeper.ledger.chain import DAMAGED_HINT, HEAD_ID, events, is_sound
+from drkeeper.ledger.chain import DAMAGED_HINT, HEAD_ID, PARTS, events, is_sound
 from drkeeper.ledger.events import GENESIS
 from drkeeper.ledger.projections import KEYS, Fold, IllegalEventError, Row
-from drkeeper.ledger.tables import PROJECTIONS, SQLITE_TRIGGERS, head as head_table, metadata
+from drkeeper.ledger.shape import check_file, check_shape
+from drkeeper.ledger.tables import PROJECTIONS, head as head_table
 
 MOST_FINDINGS = 100
 """How many findings are told. Source: ours; one is enough to distrust the file."""
@@ -48,8 +49,8 @@ def verify(connection: Connection) -> VerifyReport:
     findings: list[str] = []
     chain = _Chain()
     steps: tuple[Callable[[], Iterator[str]], ...] = (
-        lambda: _check_file(connection),
-        lambda: _check_shape(connection),
+        lambda: check_file(connection),
+        lambda: check_shape(connection),
         lambda: chain.check(connection),
         lambda: _check_head(connection, chain),
         lambda: _check_projections(connection, chain.fold),
@@ -59,7 +60,9 @@ def verify(connection: Connection) -> VerifyReport:
             findings.extend(islice(step(), MOST_FINDINGS))
         except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
             # Damage may also show as a value that the driver cannot hand out.
-            findings.append(f"file cannot be read in full: {getattr(error, 'orig', None) or error}")
+            findings.append(
+                f"ledger cannot be read in full: {getattr(error, 'orig', None) or error}"
+            )
     return VerifyReport(chain.seq, chain.prev.hex(), tuple(findings[:MOST_FINDINGS]))
 
 
@@ -105,7 +108,7 @@ def _check_head(connection: Connection, chain: _Chain) -> Iterator[str]:
 def _check_projections(connection: Connection, fold: Fold) -> Iterator[str]:
     for name, table in PROJECTIONS.items():
         due = dict(fold.rows[name])
-        for found in connection.execution_options(yield_per=1000).execute(select(table)).mappings():
+        for found in connection.execute(select(table), execution_options=PARTS).mappings():
             key = found[KEYS[name]]
             if not _same(due.pop(key, None), dict(found)):
                 yield f"{name} {key!r} is not what its events say"
@@ -118,46 +121,3 @@ def _same(due: Row | None, found: Row) -> bool:
     if due is None or due.keys() != found.keys():
         return False
     return all(due[k] == found[k] and type(due[k]) is type(found[k]) for k in due)
-
-
-def _check_file(connection: Connection) -> Iterator[str]:
-    """Ask SQLite about its trees and about references that lead nowhere."""
-    for row in connection.exec_driver_sql("PRAGMA integrity_check"):
-        if row[0] != "ok":
-            yield f"integrity_check: {row[0]}"
-    for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"foreign_key_check: row {row[1]} of {row[0]} refers to nothing in {row[2]}"
-
-
-def _check_shape(connection: Connection) -> Iterator[str]:
-    """Compare tables, indexes and triggers with those of the code."""
-    engine = create_engine("sqlite+pysqlite://")
-    try:
-        with engine.connect() as model:
-            metadata.create_all(model)
-            for statement in SQLITE_TRIGGERS.values():
-                model.exec_driver_sql(statement)
-            due, found = _shape(model), _shape(connection)
-    finally:
-        engine.dispose()
-    for name in sorted(due.keys() | found.keys()):
-        if due.get(name) != found.get(name):
-            yield f"{name} is not as drkeeper made it"
-
-
-def _shape(connection: Connection) -> dict[str, object]:
-    """Describe a schema independent of how its statements were spelt; triggers are, by us."""
-    shape: dict[str, object] = {}
-    objects = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_schema")
-    for kind, name, table, sql in objects.all():
-        match kind:
-            case "table":
-                columns = connection.exec_driver_sql(f'PRAGMA table_xinfo("{name}")').all()
-                keys = connection.exec_driver_sql(f'PRAGMA foreign_key_list("{name}")').all()
-                shape[f"table {name}"] = (columns, sorted(tuple(key)[2:] for key in keys))
-            case "index":
-                columns = connection.exec_driver_sql(f'PRAGMA index_xinfo("{name}")').all()
-                shape[f"index {name}"] = (table, columns)
-            case _:
-                shape[f"{kind} {name}"] = (table, sql)
-    return shape

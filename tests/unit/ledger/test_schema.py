@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,8 @@ from sqlalchemy import Column, MetaData, Table
 from doubles.ledgers import behind_its_back, ledger_at, live_through, what_a_reader_sees
 from drkeeper.errors import LedgerError
 from drkeeper.ledger import schema
-from drkeeper.ledger.engine import open_engine, reading
+from drkeeper.ledger.engine import reading
+from drkeeper.ledger.sqlite import open_engine
 from drkeeper.ledger.tables import SQLITE_TRIGGERS, metadata
 
 
@@ -26,7 +28,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def engine(path):
-    engine = open_engine(str(path))
+    engine = open_engine(str(path), patience=timedelta(seconds=20))
     yield engine
     engine.dispose()
 

@@ -11,7 +11,14 @@ revision = "0001"
 down_revision = None
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_INSTANT = sa.String(27)
+_WORDS = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _text(length: int) -> sa.types.TypeEngine[str]:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+_INSTANT = _text(27)
 
 
 def upgrade() -> None:
@@ -22,6 +29,8 @@ def upgrade() -> None:
     _make_verification()
     if op.get_bind().dialect.name == "sqlite":
         _guard_sqlite()
+    if op.get_bind().dialect.name == "postgresql":
+        _guard_postgresql()
 
 
 def _make_chain() -> None:
@@ -29,8 +38,8 @@ def _make_chain() -> None:
         "event",
         sa.Column("seq", _NUMBER, primary_key=True, autoincrement=False),
         sa.Column("at", _INSTANT, nullable=False),
-        sa.Column("kind", sa.String(64), nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("kind", _text(64), nullable=False),
+        sa.Column("body", _WORDS, nullable=False),
         sa.Column("prev", sa.LargeBinary(32), nullable=False),
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_event"),
@@ -47,20 +56,20 @@ def _make_chain() -> None:
 def _make_run() -> None:
     op.create_table(
         "run",
-        sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("policy", sa.String(255)),
-        sa.Column("operation", sa.String(32), nullable=False),
-        sa.Column("state", sa.String(32), nullable=False),
+        sa.Column("id", _text(64), primary_key=True),
+        sa.Column("policy", _text(255)),
+        sa.Column("operation", _text(32), nullable=False),
+        sa.Column("state", _text(32), nullable=False),
         sa.Column("started_at", _INSTANT, nullable=False),
         sa.Column("ended_at", _INSTANT),
-        sa.Column("host", sa.String(255), nullable=False),
-        sa.Column("boot_id", sa.String(64), nullable=False),
+        sa.Column("host", _text(255), nullable=False),
+        sa.Column("boot_id", _text(64), nullable=False),
         sa.Column("pid", _NUMBER, nullable=False),
-        sa.Column("process_started", sa.String(64), nullable=False),
-        sa.Column("lease_owner", sa.String(255)),
+        sa.Column("process_started", _text(64), nullable=False),
+        sa.Column("lease_owner", _text(255)),
         sa.Column("lease_until", _INSTANT),
-        sa.Column("result", sa.Text, nullable=False),
-        sa.Column("failure", sa.Text),
+        sa.Column("result", _WORDS, nullable=False),
+        sa.Column("failure", _WORDS),
         sa.Column("begun_event", _NUMBER, nullable=False),
         sa.Column("event", _NUMBER, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_run"),
@@ -74,13 +83,13 @@ def _make_run() -> None:
 def _make_recovery_point() -> None:
     op.create_table(
         "recovery_point",
-        sa.Column("id", sa.String(255), primary_key=True),
-        sa.Column("policy", sa.String(255), nullable=False),
-        sa.Column("repository", sa.String(64), nullable=False),
-        sa.Column("lineage", sa.String(64), nullable=False),
+        sa.Column("id", _text(255), primary_key=True),
+        sa.Column("policy", _text(255), nullable=False),
+        sa.Column("repository", _text(64), nullable=False),
+        sa.Column("lineage", _text(64), nullable=False),
         sa.Column("commit_number", _NUMBER, nullable=False),
-        sa.Column("session", sa.String(64), nullable=False),
-        sa.Column("run", sa.String(64)),
+        sa.Column("session", _text(64), nullable=False),
+        sa.Column("run", _text(64)),
         sa.Column("consistent_at", _INSTANT, nullable=False),
         sa.Column("finished_at", _INSTANT, nullable=False),
         sa.Column("plain_bytes", _NUMBER, nullable=False),
@@ -91,8 +100,8 @@ def _make_recovery_point() -> None:
         sa.Column("unreadable", _NUMBER, nullable=False),
         sa.Column("changed", _NUMBER, nullable=False),
         sa.Column("complete", sa.Boolean, nullable=False),
-        sa.Column("consistency", sa.String(32), nullable=False),
-        sa.Column("proof", sa.String(32), nullable=False),
+        sa.Column("consistency", _text(32), nullable=False),
+        sa.Column("proof", _text(32), nullable=False),
         sa.Column("event", _NUMBER, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_recovery_point"),
         sa.ForeignKeyConstraint(["run"], ["run.id"], name="fk_recovery_point_run"),
@@ -107,16 +116,16 @@ def _make_verification() -> None:
     op.create_table(
         "verification",
         sa.Column("event", _NUMBER, primary_key=True, autoincrement=False),
-        sa.Column("run", sa.String(64)),
-        sa.Column("policy", sa.String(255)),
-        sa.Column("repository", sa.String(64), nullable=False),
-        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("run", _text(64)),
+        sa.Column("policy", _text(255)),
+        sa.Column("repository", _text(64), nullable=False),
+        sa.Column("kind", _text(32), nullable=False),
         sa.Column("passed", sa.Boolean, nullable=False),
         sa.Column("checked_at", _INSTANT, nullable=False),
         sa.Column("objects", _NUMBER, nullable=False),
         sa.Column("read_bytes", _NUMBER, nullable=False),
         sa.Column("findings", _NUMBER, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("detail", _WORDS, nullable=False),
         sa.PrimaryKeyConstraint("event", name="pk_verification"),
         sa.ForeignKeyConstraint(["event"], ["event.seq"], name="fk_verification_event"),
         sa.ForeignKeyConstraint(["run"], ["run.id"], name="fk_verification_run"),
@@ -137,3 +146,41 @@ def _guard_sqlite() -> None:
         " WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM event)"
         " BEGIN SELECT RAISE(ABORT, 'events follow each other without a gap'); END"
     )
+
+
+_NEVER_CHANGED = """
+BEGIN
+  RAISE EXCEPTION 'events are never updated or deleted'
+    USING ERRCODE = 'integrity_constraint_violation';
+END
+"""
+
+_FOLLOWS_THE_LAST = """
+DECLARE
+  last bigint;
+BEGIN
+  EXECUTE format('SELECT coalesce(max(seq), 0) FROM %s', TG_RELID::regclass) INTO last;
+  IF NEW.seq <> last + 1 THEN
+    RAISE EXCEPTION 'events follow each other without a gap'
+      USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+  RETURN NEW;
+END
+"""
+
+
+def _guard_postgresql() -> None:
+    guards = {
+        "event_is_never_changed": (
+            _NEVER_CHANGED,
+            "BEFORE DELETE OR UPDATE OR TRUNCATE ON event FOR EACH STATEMENT",
+        ),
+        "event_follows_the_last": (_FOLLOWS_THE_LAST, "BEFORE INSERT ON event FOR EACH ROW"),
+    }
+    for name, (body, when) in guards.items():
+        op.execute(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $body${body}$body$"
+        )
+        op.execute(f"CREATE TRIGGER {name} {when} EXECUTE FUNCTION {name}()")
+        # Also where a session calls itself a replica, which turns ordinary triggers off.
+        op.execute(f"ALTER TABLE event ENABLE ALWAYS TRIGGER {name}")

@@ -10,7 +10,14 @@ revision = "0002"
 down_revision = "0001"
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_INSTANT = sa.String(27)
+_WORDS = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _text(length: int) -> sa.types.TypeEngine[str]:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+_INSTANT = _text(27)
 
 
 def upgrade() -> None:
@@ -27,8 +34,8 @@ def upgrade() -> None:
 def _make_policy() -> None:
     op.create_table(
         "policy",
-        sa.Column("name", sa.String(255), primary_key=True),
-        sa.Column("definition", sa.String(64), nullable=False),
+        sa.Column("name", _text(255), primary_key=True),
+        sa.Column("definition", _text(64), nullable=False),
         sa.Column("first_seen_at", _INSTANT, nullable=False),
         sa.Column("changed_at", _INSTANT, nullable=False),
         sa.Column("event", _NUMBER, nullable=False),
@@ -41,11 +48,11 @@ def _make_alarm() -> None:
     op.create_table(
         "alarm",
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=False),
-        sa.Column("kind", sa.String(64), nullable=False),
-        sa.Column("subject_kind", sa.String(32), nullable=False),
-        sa.Column("subject_name", sa.String(255), nullable=False),
-        sa.Column("message", sa.Text, nullable=False),
-        sa.Column("hint", sa.Text, nullable=False),
+        sa.Column("kind", _text(64), nullable=False),
+        sa.Column("subject_kind", _text(32), nullable=False),
+        sa.Column("subject_name", _text(255), nullable=False),
+        sa.Column("message", _WORDS, nullable=False),
+        sa.Column("hint", _WORDS, nullable=False),
         sa.Column("since", _INSTANT, nullable=False),
         sa.Column("raised_at", _INSTANT, nullable=False),
         sa.Column("cleared_at", _INSTANT),
@@ -61,11 +68,11 @@ def _make_notification() -> None:
     op.create_table(
         "notification",
         sa.Column("event", _NUMBER, primary_key=True, autoincrement=False),
-        sa.Column("channel", sa.String(255), nullable=False),
+        sa.Column("channel", _text(255), nullable=False),
         sa.Column("alarm", _NUMBER),
-        sa.Column("what", sa.String(64), nullable=False),
+        sa.Column("what", _text(64), nullable=False),
         sa.Column("delivered", sa.Boolean, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("detail", _WORDS, nullable=False),
         sa.Column("sent_at", _INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("event", name="pk_notification"),
         sa.ForeignKeyConstraint(["event"], ["event.seq"], name="fk_notification_event"),
@@ -79,20 +86,20 @@ def _make_notification() -> None:
 def _make_signs_of_life() -> None:
     op.create_table(
         "lease",
-        sa.Column("run", sa.String(64), primary_key=True),
+        sa.Column("run", _text(64), primary_key=True),
         sa.Column("renewed_at", _INSTANT, nullable=False),
         sa.Column("expires_at", _INSTANT, nullable=False),
         sa.Column("moved_at", _INSTANT, nullable=False),
-        sa.Column("progress", sa.Text, nullable=False),
+        sa.Column("progress", _WORDS, nullable=False),
         sa.PrimaryKeyConstraint("run", name="pk_lease"),
     )
     op.create_table(
         "daemon",
-        sa.Column("host", sa.String(255), primary_key=True),
-        sa.Column("boot_id", sa.String(64), primary_key=True),
+        sa.Column("host", _text(255), primary_key=True),
+        sa.Column("boot_id", _text(64), primary_key=True),
         sa.Column("pid", _NUMBER, primary_key=True, autoincrement=False),
-        sa.Column("process_started", sa.String(64), primary_key=True),
-        sa.Column("version", sa.String(64), nullable=False),
+        sa.Column("process_started", _text(64), primary_key=True),
+        sa.Column("version", _text(64), nullable=False),
         sa.Column("started_at", _INSTANT, nullable=False),
         sa.Column("beat_at", _INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("host", "boot_id", "pid", "process_started", name="pk_daemon"),

@@ -17,6 +17,10 @@ class Clock(Protocol):
         """Return seconds that only ever grow; the origin means nothing."""
         ...
 
+    def since_boot(self) -> float:
+        """Return seconds that grow as ``monotonic`` does, and while the machine is suspended, too."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Wait for at least ``seconds``.
 

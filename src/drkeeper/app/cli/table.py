@@ -30,6 +30,9 @@ COMMANDS = {
     "backup": Row("backup", "Take a snapshot of what policies protect, now.", DAILY),
     "run": Row("run", "Run what is due, once, and end: for timers instead of the daemon.", DAILY),
     "restore": Row("restore", "Bring back what a policy protects, as it was at an instant.", DAILY),
+    "daemon": Row(
+        "daemon", "Keep every policy: back up when it is due, and say what is wrong.", DAILY
+    ),
     "snapshots": Row("snapshots", "List snapshots, oldest first.", LOOK),
     "ls": Row("ls", "List what a snapshot holds.", LOOK),
     "find": Row("find", "Find paths by pattern in snapshots.", LOOK),

@@ -1,5 +1,6 @@
-"""The ledger as a thread of the daemon holds it: opened when needed, again after trouble."""
+"""The ledger as a part of the daemon holds it: opened when needed, again after trouble."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,9 +17,10 @@ _HINT = "Run drkeeper ledger verify."
 
 
 class Books:
-    """One thread's hold on the ledger. Trouble with it becomes a concern, and ends as one.
+    """One part's hold on the ledger. Trouble with it becomes a concern, and ends as one.
 
     Args:
+        name: Of the part: what one has trouble with, another may not.
         open_ledger: Opens it.
         concerns: Where trouble is kept until the ledger works again.
         daemon: What is said to have the trouble.
@@ -27,17 +29,31 @@ class Books:
 
     def __init__(
         self,
+        name: str,
         open_ledger: "Callable[[], Ledger]",
         *,
         concerns: Concerns,
         daemon: Subject,
         clock: Clock,
     ) -> None:
+        self._name = name
         self._open_ledger = open_ledger
         self._concerns = concerns
         self._daemon = daemon
         self._clock = clock
+        self._lock = threading.Lock()
         self._ledger: Ledger | None = None
+
+    def ledger(self) -> "Ledger":
+        """Return the ledger, opened if need be.
+
+        Raises:
+            DrkeeperError: It cannot be opened.
+        """
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = self._open_ledger()
+            return self._ledger
 
     @contextmanager
     def opened(self) -> "Iterator[Ledger]":
@@ -47,18 +63,17 @@ class Books:
             DrkeeperError: The ledger cannot be opened, read or written.
         """
         try:
-            if self._ledger is None:
-                self._ledger = self._open_ledger()
-            yield self._ledger
+            yield self.ledger()
         except DrkeeperError as error:
             self.close()
-            self._concerns.hold(self._trouble(error))
+            self._concerns.hold(self._trouble(error), source=self._name)
             raise
-        self._concerns.drop(AlarmKind.LEDGER_TROUBLE, self._daemon)
+        self._concerns.drop(AlarmKind.LEDGER_TROUBLE, self._daemon, source=self._name)
 
     def close(self) -> None:
         """Let go of the ledger."""
-        ledger, self._ledger = self._ledger, None
+        with self._lock:
+            ledger, self._ledger = self._ledger, None
         if ledger is not None:
             ledger.close()
 

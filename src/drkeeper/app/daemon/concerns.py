@@ -24,36 +24,43 @@ class Concerns:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[tuple[AlarmKind, Subject], _Held] = {}
+        self._held: dict[tuple[AlarmKind, Subject, str], _Held] = {}
 
-    def hold(self, condition: Condition, *, last: timedelta | None = None) -> bool:
+    def hold(
+        self, condition: Condition, *, source: str = "", last: timedelta | None = None
+    ) -> bool:
         """Hold a condition; it keeps the instant since which it held before.
 
         Args:
             condition: What is wrong.
+            source: Who found it; over for one is not over for another.
             last: After how long it is over by itself; ``None`` for never.
 
         Returns:
             Whether it is new.
         """
         until_s = None if last is None else self._clock.monotonic() + last.total_seconds()
-        key = condition.kind, condition.subject
+        key = condition.kind, condition.subject, source
         with self._lock:
             before = self._held.get(key)
             since = before.condition.since if before else condition.since
             self._held[key] = _Held(replace(condition, since=since), until_s)
         return before is None
 
-    def drop(self, kind: AlarmKind, subject: Subject | None = None) -> bool:
-        """Forget what is over: a condition, or all of one kind; say whether it was held."""
+    def drop(self, kind: AlarmKind, subject: Subject | None = None, *, source: str = "") -> bool:
+        """Forget what is over for ``source``: a condition, or all of a kind; say if it was held."""
         with self._lock:
-            over = [key for key in self._held if key[0] is kind and subject in {None, key[1]}]
+            over = [
+                key
+                for key in self._held
+                if key[0] is kind and key[2] == source and subject in {None, key[1]}
+            ]
             for key in over:
                 del self._held[key]
         return bool(over)
 
     def held(self) -> tuple[Condition, ...]:
-        """Return what is wrong now, the first found first."""
+        """Return what is wrong now, the first found first, each thing once."""
         now_s = self._clock.monotonic()
         with self._lock:
             over = [
@@ -63,4 +70,5 @@ class Concerns:
             ]
             for key in over:
                 del self._held[key]
-            return tuple(held.condition for held in self._held.values())
+            found = {key[:2]: held.condition for key, held in reversed(self._held.items())}
+            return tuple(reversed(found.values()))

@@ -39,6 +39,7 @@ class Rounds:
         self._on_error = on_error
         self._called = threading.Event()
         self._ending = False
+        self._first = threading.Event()
         self._done_s = clock.monotonic()
         self._thread = threading.Thread(target=self._go_round, name=name, daemon=True)
 
@@ -51,6 +52,10 @@ class Rounds:
     def call(self) -> None:
         """Ask for a round, soon; never waits."""
         self._called.set()
+
+    def wait_for_first(self, within: timedelta) -> bool:
+        """Wait until a round has ended, well or not; say whether one has."""
+        return self._first.wait(within.total_seconds())
 
     def end(self, within: timedelta) -> bool:
         """Do no more rounds, and say whether the one that went on has ended ``within`` the time."""
@@ -81,3 +86,4 @@ class Rounds:
             self._on_error(error)
         else:
             self._done_s = self._clock.monotonic()
+        self._first.set()

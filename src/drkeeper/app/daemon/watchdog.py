@@ -3,7 +3,7 @@
 Nothing here touches the ledger, a store or APScheduler's clock: those are what may hang.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -14,6 +14,7 @@ from drkeeper.app.daemon.supervision import Supervisor
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.quantities import format_duration
+from drkeeper.model.run import RunId
 
 PULSE: Final = timedelta(seconds=2)
 """How often it looks."""
@@ -37,8 +38,8 @@ class Ticks(Protocol):
 class Workers(Protocol):
     """The part of the executor that is watched."""
 
-    def busy(self) -> bool:
-        """Whether there are runs now."""
+    def running(self) -> Mapping[RunId, object]:
+        """Return the runs that go on."""
         ...
 
     def moved(self) -> float:
@@ -146,7 +147,7 @@ class Watchdog:
             self._actions.nudge()
 
     def _working(self) -> bool:
-        if not self._workers.busy():
+        if not self._workers.running():
             return True
         still_s = self._clock.monotonic() - self._workers.moved()
         return still_s <= self._patience.stalled_after.total_seconds()

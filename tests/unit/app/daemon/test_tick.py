@@ -66,7 +66,7 @@ class World:
         self.concerns = Concerns(self.clock)
         self.said = []
         self.error = None
-        self.books = Books(self.open, concerns=self.concerns, daemon=HERE, clock=self.clock)
+        self.books = Books("tick", self.open, concerns=self.concerns, daemon=HERE, clock=self.clock)
         self.tick = self.new_tick()
 
     def new_tick(self, *, shared=False):

@@ -36,8 +36,8 @@ class Workers:
     def __init__(self):
         self.at = None
 
-    def busy(self):
-        return self.at is not None
+    def running(self):
+        return {} if self.at is None else {"run": "running"}
 
     def moved(self):
         return self.at

@@ -1,0 +1,346 @@
+"""The parts of the daemon, and what each of them is given of the others."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from drkeeper.app.config.configuration import Configuration
+from drkeeper.app.config.locations import ACCEPTED, Locations
+from drkeeper.app.daemon.assessing import LOOK_EVERY, Assessor, Rounder
+from drkeeper.app.daemon.books import Books
+from drkeeper.app.daemon.clockwork import Clockwork
+from drkeeper.app.daemon.concerns import Concerns
+from drkeeper.app.daemon.loud import log
+from drkeeper.app.daemon.policies import InForce
+from drkeeper.app.daemon.probing import Prober
+from drkeeper.app.daemon.reading import LedgerReader
+from drkeeper.app.daemon.rounds import Rounds
+from drkeeper.app.daemon.supervision import Supervisor
+from drkeeper.app.daemon.tick import Starts, Tick
+from drkeeper.app.daemon.verifying import Verifier
+from drkeeper.app.daemon.watchdog import Actions, Patience, Watchdog
+from drkeeper.app.daemon.window import Window
+from drkeeper.app.wiring.channels import Courier
+from drkeeper.app.wiring.children import Ended, Program, this_program
+from drkeeper.app.wiring.execution import Executor, Surroundings
+from drkeeper.app.wiring.places import Places
+from drkeeper.app.wiring.runs import open_run_ledger
+from drkeeper.clock import Clock
+from drkeeper.model.alarm import Condition, Subject
+from drkeeper.model.run import RunId
+
+if TYPE_CHECKING:
+    from drkeeper.ledger.ledger import Ledger
+
+_END_OF_TICK = timedelta(seconds=2)
+
+
+class Parts:
+    """Everything that lives as long as the daemon; made at once, begun and ended in order.
+
+    Args:
+        locations: Where the files are, as the command line said it.
+        in_force: What the daemon works by.
+        clock: The machine's clocks.
+        concerns: What is found wrong.
+        supervisor: Who started us.
+        redact: Takes secrets out of a line.
+    """
+
+    def __init__(
+        self,
+        locations: Locations,
+        *,
+        in_force: InForce,
+        clock: Clock,
+        concerns: Concerns,
+        supervisor: Supervisor,
+        redact: Callable[[str], str],
+    ) -> None:
+        self._locations = locations
+        self._in_force = in_force
+        self._clock = clock
+        self._concerns = concerns
+        self._supervisor = supervisor
+        self._redact = redact
+        self._at_start = in_force.configuration()
+        self._host = Subject("daemon", self._at_start.host)
+        self._starts = Starts(clock)
+        self._tick_books = self._books("tick")
+        self._look_books = self._books("look")
+        self._page_books = self._books("page")
+        # Made now, by one thread, since each asks for the others it needs.
+        for each in (self.executor, self._prober, self._window, self.verifier, self.watchdog):
+            del each
+
+    # ------------------------------------------------------------ life
+
+    def begin(self) -> None:
+        """Begin everything; nothing here waits for long."""
+        self._courier.start()
+        self._window.open()
+        self._look_rounds.begin()
+        self.tick_rounds.begin()
+        self._clockwork.begin()
+        self._prober.begin()
+
+    def reload(self) -> None:
+        """Go on with what is in force now."""
+        configuration = self._in_force.configuration()
+        self.executor.places = _places(configuration)
+        self._courier.reload(configuration)
+        self.tick_rounds.call()
+        self._look_rounds.call()
+
+    def doing(self) -> str:
+        """Say in a line what goes on, for systemctl status."""
+        running = sorted(run.policy for run in self.executor.running().values())
+        waiting = len(self.executor.waiting())
+        now = f"running {', '.join(running)}" if running else "idle"
+        return f"{now}; {waiting} waiting" if waiting else now
+
+    def end_planning(self) -> None:
+        """Plan nothing more."""
+        self._clockwork.end()
+        self.tick_rounds.end(_END_OF_TICK)
+
+    def end(self, within: timedelta) -> None:
+        """End everything else, after a last look."""
+        self._prober.end()
+        self._look_rounds.end(within)
+        self._look_rounds.once()
+        self._courier.stop(within)
+        self._window.close()
+        for books in (self._tick_books, self._look_books, self._page_books):
+            books.close()
+
+    # ------------------------------------------------------------ runs
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Runs what is due."""
+        around = Surroundings(
+            self._program,
+            self._at_start.locations.state,
+            self._open_ledger,
+            self._clock,
+            self._redact,
+            self._told,
+        )
+        return Executor(around, _places(self._at_start), on_end=self._run_ended)
+
+    @cached_property
+    def _tick(self) -> Tick:
+        """Plans."""
+        return Tick(
+            configuration=self._in_force.configuration,
+            books=self._tick_books,
+            executor=self.executor,
+            starts=self._starts,
+            clock=self._clock,
+            shared=self._is_shared,
+            log=log,
+        )
+
+    @cached_property
+    def tick_rounds(self) -> Rounds:
+        """Plans when it is time."""
+        return Rounds(
+            self._tick,
+            clock=self._clock,
+            every=self._at_start.daemon.tick,
+            name="tick",
+            on_error=lambda error: log("tick.broken", error=repr(error)),
+        )
+
+    @cached_property
+    def _clockwork(self) -> Clockwork:
+        """Says that it is time."""
+        return Clockwork(self.tick_rounds.call, self._at_start.daemon.tick)
+
+    def _told(self, event: str, **fields: object) -> None:
+        log(event, **fields)
+        if event == "run.started":
+            self._courier.run_began(str(fields["policy"]), RunId(str(fields["run"])))
+
+    def _run_ended(self, end: Ended) -> None:
+        self._starts.began(end.policy, timedelta(seconds=end.seconds))
+        why = str(end.error.get("message", "")) if end.error else ""
+        self._courier.run_ended(end.policy, end.run, end.code, figures=end.summary, why=why)
+        self.tick_rounds.call()
+        self._look_rounds.call()
+
+    # ------------------------------------------------------------ looking and telling
+
+    @cached_property
+    def _courier(self) -> Courier:
+        """Tells people."""
+        return Courier(self._at_start, open_ledger=self._open_ledger, clock=self._clock, log=log)
+
+    @cached_property
+    def _rounder(self) -> Rounder:
+        """Looks at everything, and has it told."""
+        return Rounder(
+            assessor=self._assessor,
+            books=self._look_books,
+            courier=self._courier,
+            mine=self._is_mine,
+            clock=self._clock,
+            log=log,
+        )
+
+    @cached_property
+    def _look_rounds(self) -> Rounds:
+        """Looks when it is time."""
+        return Rounds(
+            self._look,
+            clock=self._clock,
+            every=LOOK_EVERY,
+            name="look",
+            on_error=lambda error: log("look.broken", error=repr(error)),
+        )
+
+    @cached_property
+    def _prober(self) -> Prober:
+        """Asks the stores."""
+        program = self._program
+        options = ["--config", str(program.settings), "--reach", "--json"]
+        return Prober(
+            [*program.words, "doctor", *options],
+            program.variables,
+            self._at_start.daemon.probe_every,
+            clock=self._clock,
+            on_look=self._look_rounds.call,
+        )
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """Verifies the ledger."""
+        return Verifier(
+            self._open_ledger,
+            concerns=self._concerns,
+            ledger=Subject("ledger", self._at_start.host),
+            clock=self._clock,
+            log=log,
+        )
+
+    @cached_property
+    def _window(self) -> Window:
+        """Shows everything."""
+        return Window(
+            self._at_start.web,
+            overview=self._assessor_with(self._page_books).overview,
+            reader=LedgerReader(self._in_force.configuration, self._page_books.ledger, self._clock),
+            clock=self._clock,
+            concerns=self._concerns,
+            alive=lambda: self.tick_rounds.late <= self._patience.stalled,
+            log=log,
+        )
+
+    @cached_property
+    def _assessor(self) -> Assessor:
+        return self._assessor_with(self._look_books)
+
+    def _assessor_with(self, books: Books) -> Assessor:
+        return Assessor(
+            configuration=self._in_force.configuration,
+            books=books,
+            concerns=self._wrong,
+            reachable=self._prober.reachable,
+            since_start=self._starts.passed,
+            clock=self._clock,
+        )
+
+    def _look(self) -> None:
+        seen = self._rounder.look()
+        self._window.open()
+        self._window.write(seen)
+        self.verifier.verify_when_due()
+
+    def _wrong(self) -> tuple[Condition, ...]:
+        return (*self._concerns.held(), *self._courier.conditions())
+
+    def _is_mine(self, subject: Subject) -> bool:
+        """Whether this daemon is the one to say that something about ``subject`` is over."""
+        if not self._is_shared:
+            return True
+        now = self._in_force.configuration()
+        match subject.kind:
+            case "policy":
+                return subject.name in now.policies
+            case "repository":
+                return subject.name in now.repositories
+            case "channel":
+                return subject.name in now.channels
+            case _:
+                return subject.name == now.host
+
+    # ------------------------------------------------------------ watching
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Watches the others."""
+        return Watchdog(
+            clock=self._clock,
+            daemon=self._host,
+            patience=self._patience,
+            ticks=self.tick_rounds,
+            workers=self.executor,
+            concerns=self._concerns,
+            supervisor=self._supervisor,
+            actions=Actions(
+                nudge=self._nudge,
+                replan=self._tick.replan,
+                alarm=self._alarm,
+                stakes=self._assessor.stakes,
+            ),
+        )
+
+    @property
+    def _patience(self) -> Patience:
+        settings = self._at_start.daemon
+        return Patience(settings.tick, settings.stalled_after)
+
+    def _nudge(self) -> None:
+        self._clockwork.nudge(self._clock.now())
+        self.tick_rounds.call()
+
+    def _alarm(self) -> None:
+        self._look_rounds.call()
+        if self._look_rounds.late > self._patience.stalled:
+            self._courier.tell_unrecorded(self._concerns.held())  # it hangs, too: nobody else would
+
+    # ------------------------------------------------------------ what they stand on
+
+    @property
+    def _is_shared(self) -> bool:
+        return self._at_start.ledger is not None
+
+    def _open_ledger(self) -> "Ledger":
+        place = self._at_start.ledger or self._at_start.locations.ledger
+        return open_run_ledger(place, host=self._at_start.host, clock=self._clock)
+
+    def _books(self, name: str) -> Books:
+        return Books(
+            name,
+            self._open_ledger,
+            concerns=self._concerns,
+            daemon=self._host,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _program(self) -> Program:
+        """How runs are started: by the files that the daemon has found to be right."""
+        program = this_program(self._locations.settings)
+        accepted = self._at_start.locations.accepted
+        if accepted is None:
+            return program
+        return replace(program, variables={**program.variables, ACCEPTED: str(accepted)})
+
+
+def _places(configuration: Configuration) -> Places:
+    settings = configuration.daemon
+    return Places(settings.workers, settings.per_repository, settings.per_source)

@@ -138,6 +138,7 @@ class Executor:
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._busy: dict[RunId, _Busy] = {}
+        self._beginning: RunId | None = None
         self._failing: set[str] = set()
         self._ends_at: float | None = None
         self._killed = False
@@ -162,7 +163,7 @@ class Executor:
         wanted = Wanted(policy.repository, policy.source.kind, again=again)
         with self._lock:
             known = run in self._busy or any(each.run == run for each in self._waiting)
-            if known or self._ends_at is not None:
+            if known or run == self._beginning or self._ends_at is not None:
                 return
             self._waiting.append(_Waiting(policy, run, wanted))
         self._wake()
@@ -266,6 +267,7 @@ class Executor:
                     return
                 chosen = open_[index]
                 self._waiting.remove(chosen)
+                self._beginning = chosen.run  # neither waits nor runs: must not be begun twice
             self._begin(chosen)
 
     def _begin(self, chosen: _Waiting) -> None:

@@ -6,8 +6,9 @@
 * *Readers see one instant*: ``REPEATABLE READ, READ ONLY``. They hold nobody up.
 * *Nobody waits for the dead*: a connection whose host has vanished, or that stands still within a
   transaction, is ended by keep-alives and by the server.
-* *No secret in the URL*: passwords come by libpq's own ways (``passfile``, ``service``, certificates,
-  peer authentication), for URLs are shown in listings and logs.
+* *No secret is shown*: a password in the URL is the caller's affair, who has it from a credential;
+  nothing here repeats it. Without one, libpq's own ways hold: ``passfile``, ``service``,
+  certificates, peer authentication.
 
 psycopg (0.1 s to import, and an extra) is loaded only for such a ledger.
 
@@ -16,6 +17,7 @@ Source:
     "Advisory Locks" (13.3.5), "Client Connection Defaults" (20.11).
 """
 
+import re
 from datetime import timedelta
 from typing import Any, Final
 
@@ -38,6 +40,7 @@ SCHEMES: Final = ("postgresql://", "postgres://")
 READING: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """Execution options of readers."""
 
+_PASSWORD: Final = re.compile(r"^([a-z]+://[^:@/]*):[^/]*(?=@)|[?&]\w*password=[^&]*")
 _PATIENCE = "drkeeper_patience"
 _IDLE_MS = 60_000
 """Longest pause within a transaction. Source: ours; none of ours waits for anything but the server."""
@@ -54,12 +57,15 @@ _DEFAULTS: Final = {
 }
 """Parameters of libpq that hold unless the URL says otherwise."""
 
-_SECRETS: Final = ("password", "sslpassword")
-
 
 def is_url(place: str) -> bool:
     """Whether a ledger's place is one of ours, and not the path of a file."""
     return place.startswith(SCHEMES)
+
+
+def shown(place: str) -> str:
+    """Return a ledger's place as people may see it: a URL without its password."""
+    return _PASSWORD.sub(r"\1", place) if is_url(place) else place
 
 
 def serves(engine: Engine) -> bool:
@@ -71,7 +77,7 @@ def open_engine(url: str, *, patience: timedelta, read_only: bool = False) -> En
     """Make an engine for the ledger at ``url``; the first connection opens it.
 
     Raises:
-        LedgerError: The URL makes no sense or holds a password, or the extra is not installed.
+        LedgerError: The URL makes no sense, or the extra is not installed.
     """
     try:
         import psycopg  # noqa: PLC0415 - an extra
@@ -83,17 +89,12 @@ def open_engine(url: str, *, patience: timedelta, read_only: bool = False) -> En
         ) from error
     try:
         wanted = conninfo.conninfo_to_dict(url)
-    except psycopg.Error as error:
-        # Without the cause: it quotes the URL, in which there may be a password.
+    except psycopg.Error:
+        # Without the cause: it may quote the password.
         raise LedgerError(
             "URL of the ledger makes no sense",
             hint="Write it as postgresql://user@host:5432/database.",
-        ) from (None if "@" in str(error) else error)
-    if any(wanted.get(name) for name in _SECRETS):
-        raise LedgerError(
-            "URL of the ledger holds a password",
-            hint="Put the password into a file, and name it with ?passfile=/path in the URL.",
-        )
+        ) from None
     parameters = _DEFAULTS | {name: str(value) for name, value in wanted.items()}
 
     def connect() -> psycopg.Connection[Any]:

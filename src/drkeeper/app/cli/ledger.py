@@ -1,10 +1,8 @@
 """``drkeeper ledger``: verify the local record of runs."""
 
-from pathlib import Path
-
 from drkeeper.app.cli.commands import group
 from drkeeper.app.cli.invocation import this_invocation
-from drkeeper.app.wiring.runs import open_run_ledger
+from drkeeper.app.wiring.runs import ledger_place, open_run_ledger, shown_place
 from drkeeper.errors import IntegrityError
 
 
@@ -21,14 +19,15 @@ def verify() -> None:
     """
     called = this_invocation()
     configuration = called.configuration
-    path = configuration.locations.ledger
+    place = ledger_place(configuration)
     with open_run_ledger(
-        path, host=configuration.host, clock=called.clock, read_only=True
+        place, host=configuration.host, clock=called.clock, read_only=True
     ) as ledger:
         report = ledger.verify()
+    shown = shown_place(place)
     called.output.summary(
         {
-            "ledger": str(path),
+            "ledger": shown,
             "ok": report.ok,
             "events": report.events,
             "findings": list(report.findings),
@@ -36,13 +35,13 @@ def verify() -> None:
     )
     for finding in report.findings:
         called.output.result(finding)
-    _require(report.ok, path)
-    called.output.say(f"{path}: {report.events} events, unchanged")
+    _require(report.ok, shown)
+    called.output.say(f"{shown}: {report.events} events, unchanged")
 
 
-def _require(ok: bool, path: Path) -> None:  # noqa: FBT001 - one condition
+def _require(ok: bool, shown: str) -> None:  # noqa: FBT001 - one condition
     if not ok:
         raise IntegrityError(
-            f"{path} was changed, or is damaged",
-            hint="Keep a copy of the file for analysis, and restore it from a backup.",
+            f"{shown} was changed, or is damaged",
+            hint="Keep a copy of it for analysis, and restore it from a backup.",
         )

@@ -18,7 +18,7 @@ from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.environment import environment
 from drkeeper.app.config.files import is_there
 from drkeeper.app.wiring.repositories import Access, host_key, open_for_reading
-from drkeeper.app.wiring.runs import open_run_ledger
+from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
 from drkeeper.app.wiring.stores import open_bare_store
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
@@ -234,11 +234,11 @@ def _journal(
 
 
 def _ledger(configuration: Configuration, clock: Clock) -> Iterator[Line]:
-    path = configuration.locations.ledger
-    if not is_there(path):
-        yield Line(Verdict.OK, "ledger", f"{path} begins with the first run")
+    place = ledger_place(configuration)
+    if isinstance(place, Path) and not is_there(place):
+        yield Line(Verdict.OK, "ledger", f"{place} begins with the first run")
         return
-    with open_run_ledger(path, host=configuration.host, clock=clock, read_only=True) as ledger:
+    with open_run_ledger(place, host=configuration.host, clock=clock, read_only=True) as ledger:
         report = ledger.verify()
     if report.ok:
         yield Line(Verdict.OK, "ledger", f"{report.events} events, unchanged")

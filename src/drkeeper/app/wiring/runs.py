@@ -188,6 +188,13 @@ def ledger_place(configuration: Configuration) -> Path | str:
     return configuration.ledger or configuration.locations.ledger
 
 
+def shown_place(place: Path | str) -> str:
+    """Return where a ledger is, as people may see it: a URL without its password."""
+    from drkeeper.ledger.postgresql import shown  # noqa: PLC0415 - see the package
+
+    return shown(str(place))
+
+
 def open_run_ledger(
     place: Path | str, *, host: str, clock: Clock, read_only: bool = False
 ) -> "Ledger":

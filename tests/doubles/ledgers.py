@@ -2,11 +2,15 @@
 
 import random
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from drkeeper.ledger.ledger import Ledger, open_ledger
+from drkeeper.ledger.postgresql import is_url
+from drkeeper.ledger.tables import POSTGRESQL_TRIGGERS
+from drkeeper.model.alarm import AlarmKind, Condition, Subject
 from drkeeper.model.run import (
     CheckKind,
     Consistency,
@@ -14,6 +18,7 @@ from drkeeper.model.run import (
     Process,
     RecoveryPoint,
     RunFailure,
+    RunId,
     RunState,
     Verification,
 )
@@ -46,7 +51,7 @@ def somebody(*, host: str = "keeper", pid: int = 4711) -> Process:
     return Process(host, "boot-1", pid, "100")
 
 
-def ledger_at(path: Path, **options) -> Ledger:
+def ledger_at(path: Path | str, **options) -> Ledger:
     """Open a ledger as the process that ``somebody`` describes."""
     options = {"clock": TickingClock(), "me": somebody, "patience": timedelta(seconds=20)} | options
     return open_ledger(path, **options)
@@ -88,6 +93,19 @@ def verification(**fields) -> Verification:
     )
 
 
+def condition(**fields) -> Condition:
+    return Condition(
+        **{
+            "kind": AlarmKind.OVERDUE,
+            "subject": Subject("policy", "home"),
+            "message": "policy 'home' is overdue since 02:30 CET",
+            "hint": "Run drkeeper backup home.",
+            "since": BEGINNING,
+        }
+        | fields
+    )
+
+
 def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
     """Give a ledger a random history, the same for the same seed but for the names of runs."""
     chance = random.Random(seed)
@@ -97,7 +115,7 @@ def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
         if chance.random() < 0.1:
             ledger.skip_run(policy, Operation.BACKUP, RunFailure("Skipped", "paused", 0))
         operation = chance.choice(list(Operation))
-        run = ledger.begin_run(policy, operation)
+        run = begun_somehow(ledger, chance, policy, operation)
         made = []
         if operation is Operation.BACKUP and chance.random() < 0.8:
             made.append(recovery_point(number, policy=policy, run=run))
@@ -111,6 +129,34 @@ def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
             ledger.end_run(run, RunState.FAILED, failure=failure)
         elif end == "dead":
             ledger.interrupt_dead_runs(nobody_lives)
+        be_alarmed(ledger, chance, policy)
+
+
+def begun_somehow(
+    ledger: Ledger, chance: random.Random, policy: str, operation: Operation
+) -> RunId:
+    """Begin a run at once or by way of the queue; now and then another one is cancelled there."""
+    queued = ledger.queue_run(policy, operation) if chance.random() < 0.5 else None
+    if queued is None:
+        return ledger.begin_run(policy, operation)
+    if chance.random() < 0.2:
+        ledger.cancel_run(queued, RunFailure("Skipped", "no room", 0))
+        return ledger.begin_run(policy, operation)
+    assert ledger.claim_run(queued, lease=timedelta(minutes=1))
+    ledger.renew_lease(queued, lease=timedelta(minutes=1), progress={"files": 1})
+    return queued
+
+
+def be_alarmed(ledger: Ledger, chance: random.Random, policy: str) -> None:
+    """Raise or clear an alarm of a policy now and then, and tell somebody."""
+    if chance.random() < 0.2:
+        raised = ledger.raise_alarm(condition(subject=Subject("policy", policy)))
+        ledger.record_notification("mail", raised.id, "raised", delivered=chance.random() < 0.8)
+    if chance.random() < 0.2:
+        for each in ledger.open_alarms():
+            ledger.clear_alarm(each.id)
+    if chance.random() < 0.1:
+        ledger.record_notification("mail", None, "digest", delivered=True, detail="250 ok")
 
 
 def what_a_reader_sees(ledger: Ledger) -> list[object]:
@@ -121,15 +167,25 @@ def what_a_reader_sees(ledger: Ledger) -> list[object]:
         *(ledger.runs(policy) for policy in policies),
         *(ledger.recovery_points(policy) for policy in policies),
         *(ledger.verifications(repository) for repository in (None, "c0ffee")),
+        ledger.recent_runs(3),
+        ledger.recent_points(3),
+        ledger.policies(),
+        ledger.alarms(),
+        ledger.open_alarms(),
+        ledger.notifications(),
+        ledger.last_notifications(),
     ]
 
 
 TRIGGERS = ("event_is_never_updated", "event_is_never_deleted", "event_follows_the_last")
 
 
-def behind_its_back(path: Path, *statements: str) -> None:
-    """Change a ledger file as somebody with a database tool would, triggers first removed."""
-    with closing(sqlite3.connect(path)) as connection:
+def behind_its_back(place: Path | str, *statements: str) -> None:
+    """Change a ledger as somebody with a database tool would, triggers first removed."""
+    if is_url(str(place)):
+        _behind_the_server(str(place), statements)
+        return
+    with closing(sqlite3.connect(place)) as connection:
         kept = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
         for trigger in TRIGGERS:
             connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
@@ -137,4 +193,17 @@ def behind_its_back(path: Path, *statements: str) -> None:
             connection.execute(statement)
         for (trigger,) in kept:
             connection.execute(trigger)
+        connection.commit()
+
+
+def _behind_the_server(url: str, statements: Sequence[str]) -> None:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    with closing(psycopg.connect(url)) as connection:
+        connection.execute("SET session_replication_role = replica")  # no references are checked
+        connection.execute("ALTER TABLE event DISABLE TRIGGER USER")
+        for statement in statements:
+            connection.execute(statement)
+        for trigger in POSTGRESQL_TRIGGERS:
+            connection.execute(f"ALTER TABLE event ENABLE ALWAYS TRIGGER {trigger}")
         connection.commit()

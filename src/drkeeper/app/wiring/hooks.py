@@ -79,17 +79,20 @@ class RunHooks:
         redactor = Redactor(value for name, value in environment().items() if telling(name))
 
         def say(occasion: Occasion, program: str, line: str) -> None:
-            self.say(f"{occasion} {escaped(program)}: {escaped(redactor.text(line))}")
+            self.say(f"{self._name(occasion, program)}: {escaped(redactor.text(line))}")
 
         return HookRunner(self.clock, say, child_environment())
 
     def _note(self, outcomes: list[HookOutcome]) -> None:
         for outcome in outcomes:
-            name = f"{outcome.occasion} {escaped(outcome.hook.command[0])}"
+            name = self._name(outcome.occasion, outcome.hook.command[0])
             if outcome.problem:
                 self.failures += 1
-                self.warn(outcome.problem)
+                self.warn(f"{self.policy.name}: {outcome.problem}")
             else:
                 self.say(f"{name}: done in {outcome.seconds:.1f} s")
             if outcome.left:
-                self.say(f"{name}: {outcome.left} processes that it left behind were ended")
+                self.say(f"{name}: ended what it left behind ({outcome.left} in all)")
+
+    def _name(self, occasion: Occasion, program: str) -> str:
+        return f"{self.policy.name}: {occasion} {escaped(program)}"

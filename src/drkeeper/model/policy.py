@@ -86,7 +86,7 @@ class Hook:
     Attributes:
         command: Program and arguments; no shell.
         timeout: How long it may take.
-        essential: Whether the run fails with it.
+        essential: Whether the run fails with it; only what comes before the backup can be.
     """
 
     command: tuple[str, ...]

@@ -1,15 +1,14 @@
 """``drkeeper policy``: check, explain and begin policies."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 from drkeeper.app.cli.commands import group
 from drkeeper.app.cli.completing import policy_names
+from drkeeper.app.cli.explaining import Explained
 from drkeeper.app.cli.invocation import Invocation, this_invocation
-from drkeeper.app.cli.text import table
 from drkeeper.app.config.configuration import (
     load_configuration,
     load_policy_file,
@@ -17,11 +16,12 @@ from drkeeper.app.config.configuration import (
 )
 from drkeeper.app.config.files import write_new
 from drkeeper.app.config.problems import InvalidFilesError, Problem
-from drkeeper.errors import ConfigurationError
-from drkeeper.model.instants import local_text, rfc3339
+from drkeeper.app.wiring.planning import REMEMBERED
+from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
+from drkeeper.errors import ConfigurationError, LedgerError
+from drkeeper.model.forecast import forecast
+from drkeeper.model.planner import History, history_of
 from drkeeper.model.policy import Policy
-from drkeeper.model.quantities import format_duration, format_size
-from drkeeper.model.schedule import in_words, upcoming
 
 RUNS_SHOWN = 10
 
@@ -80,95 +80,35 @@ def explain(name: str) -> None:
     NAME is a policy's name, or the path of a policy file.
     """
     called = this_invocation()
-    if "/" in name or name.endswith((".yaml", ".yml")):
-        policy = load_policy_file(Path(name))
-    else:
-        policy = called.configuration.policy(name)
     now = called.clock.now()
-    called.output.summary(_facts(policy, now))
-    for line in [*_promise(policy), *_timetable(policy, now), *_limits(policy)]:
+    from_file = "/" in name or name.endswith((".yaml", ".yml"))
+    policy = load_policy_file(Path(name)) if from_file else called.configuration.policy(name)
+    history = None if from_file else _history(called, policy)
+    explained = Explained(
+        policy, now, forecast(policy, now, RUNS_SHOWN, history), here=not from_file
+    )
+    called.output.summary(explained.facts())
+    for line in explained.lines():
         called.output.result(line)
 
 
-def _facts(policy: Policy, now: datetime) -> dict[str, object]:
-    slots = _next_runs(policy, now)
-    return {
-        "policy": policy.name,
-        "source": policy.source.kind,
-        "paths": list(policy.source.paths),
-        "repository": policy.repository,
-        "schedule": str(policy.schedule) if policy.schedule else None,
-        "time_zone": policy.zone_name,
-        "next_runs": [rfc3339(slot) for slot in slots],
-        "worst_rpo_seconds": policy.worst_rpo(now),
-        "rpo_seconds": policy.objectives.rpo,
-        "rto_seconds": policy.objectives.rto,
-    }
-
-
-def _next_runs(policy: Policy, now: datetime) -> list[datetime]:
-    return upcoming(policy.schedule, policy.zone, now, RUNS_SHOWN) if policy.schedule else []
-
-
-def _promise(policy: Policy) -> list[str]:
-    source = policy.source
-    lines = [f"{policy.name} protects, in repository {policy.repository}:"]
-    lines += [f"  {path}" for path in source.paths]
-    if source.exclude:
-        lines.append(f"  without what matches: {', '.join(source.exclude)}")
-    if source.exclude_caches:
-        lines.append("  without the content of directories marked by CACHEDIR.TAG")
-    if source.exclude_larger_than is not None:
-        lines.append(f"  without files larger than {format_size(source.exclude_larger_than)}")
-    if source.one_file_system:
-        lines.append("  without what is mounted below these paths")
-    kept = policy.retention.in_words()
-    if kept:
-        lines.append(f"It promises to keep {', '.join(kept)}.")
-        lines.append("  This release removes nothing yet; expiring comes in a later one.")
-    else:
-        lines.append("It keeps every snapshot.")
-    return lines
-
-
-def _timetable(policy: Policy, now: datetime) -> list[str]:
-    objectives = policy.objectives
-    if policy.schedule is None:
-        lines = ["It has no schedule: it runs when somebody runs drkeeper backup."]
-        if objectives.rpo is not None:
-            lines.append(f"It promises to lose at most {format_duration(objectives.rpo)}.")
-        return lines
-    lines = [f"It is due {in_words(policy.schedule)} ({policy.zone_name}). The next runs:"]
-    rows = [
-        (f"  {local_text(slot, policy.zone)}", rfc3339(slot), f"in {format_duration(slot - now)}")
-        for slot in _next_runs(policy, now)
-    ]
-    lines += table(rows)
-    worst = policy.worst_rpo(now)
-    if worst is not None:
-        lines.append(
-            f"The worst RPO this can achieve is {format_duration(worst)} and the time a run takes."
-        )
-        if objectives.rpo is not None:
-            verdict = (
-                "which the schedule can keep if a run takes no longer than "
-                f"{format_duration(objectives.rpo - worst)}"
-                if worst < objectives.rpo
-                else "WHICH THIS SCHEDULE CANNOT KEEP; run it more often"
-            )
-            lines.append(f"It promises {format_duration(objectives.rpo)}, {verdict}.")
-    return lines
-
-
-def _limits(policy: Policy) -> list[str]:
-    lines = []
-    if policy.objectives.rto is not None:
-        lines.append(f"It promises to be back within {format_duration(policy.objectives.rto)}.")
-    if policy.limits.memory_bytes is not None:
-        lines.append(f"A run uses at most {format_size(policy.limits.memory_bytes)} for content.")
-    if policy.tags:
-        lines.append(f"Tags: {', '.join(f'{key}={value}' for key, value in policy.tags.items())}")
-    return lines
+def _history(called: Invocation, policy: Policy) -> History | None:
+    """Return what the ledger remembers of a policy; ``None`` without a ledger that can be read."""
+    configuration = called.configuration
+    place, host = ledger_place(configuration), configuration.host
+    try:
+        with open_run_ledger(place, host=host, clock=called.clock, read_only=True) as ledger:
+            runs = ledger.runs(policy.name, limit=REMEMBERED)
+            points = ledger.last_points(policy.name, 1)
+            seen = ledger.policies().get(policy.name)
+    except LedgerError:
+        return None
+    return history_of(
+        policy,
+        runs,
+        known_since=seen.first_seen_at if seen else called.clock.now(),
+        newest_point=points[0].consistent_at if points else None,
+    )
 
 
 @command.command()

@@ -5,12 +5,13 @@ import click
 from drkeeper.app.cli.choosing import zone_of
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
-from drkeeper.app.cli.invocation import this_invocation
+from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.opening import damage_warner, open_repository
 from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import safe, table
 from drkeeper.model.instants import local_text
 from drkeeper.model.quantities import format_size
+from drkeeper.model.retention import Point, kept
 from drkeeper.operations.snapshots import Snapshot, snapshots
 
 
@@ -22,15 +23,19 @@ def command(policy: str | None, *, reach: Reach, tags: tuple[str, ...]) -> None:
     """List snapshots, oldest first.
 
     The instant is the one that the data describes. A partial snapshot is what an interrupted
-    backup left; the next one continues from it.
+    backup left; the next one continues from it. The last column says which rules of the policy's
+    retention keep a snapshot; a dash, that none does.
     """
     called = this_invocation()
     repository = open_repository(called, reach, policy)
     rows = []
-    for snapshot in snapshots(repository, policy, damage_warner(called)):
+    found = snapshots(repository, policy, damage_warner(called))
+    reasons = _reasons(called, found)
+    for snapshot in found:
         if not _is_marked(snapshot, tags):
             continue
-        called.output.item(_fields(snapshot))
+        why = reasons.get(snapshot.commit.n)
+        called.output.item({**_fields(snapshot), "kept": None if why is None else list(why)})
         commit, root = snapshot.commit, snapshot.root
         zone = zone_of(called, root.policy)
         words = [f"{key}={value}" for key, value in sorted(root.tags.items())]
@@ -49,15 +54,48 @@ def command(policy: str | None, *, reach: Reach, tags: tuple[str, ...]) -> None:
                 format_size(commit.counts.plain_bytes),
                 format_size(commit.counts.stored_bytes),
                 safe(", ".join(words)),
+                _short(why),
             )
         )
     called.output.summary({"snapshots": len(rows)})
     if not rows:
         called.output.say("no snapshots yet")
         return
-    head = ("no", "id", "instant", "policy", "host", "files", "size", "stored", "")
+    head = ("no", "id", "instant", "policy", "host", "files", "size", "stored", "", "kept by")
     for line in table([head, *rows], right=frozenset({0, 5, 6, 7})):
         called.output.result(line)
+
+
+def _reasons(called: Invocation, found: list[Snapshot]) -> dict[int, tuple[str, ...]]:
+    """Return why each snapshot is kept; those of unknown policies and other hosts are left out."""
+    configuration = called.configuration
+    lineages: dict[bytes, list[Snapshot]] = {}
+    for snapshot in found:
+        lineages.setdefault(snapshot.commit.lineage, []).append(snapshot)
+    reasons: dict[int, tuple[str, ...]] = {}
+    for line in lineages.values():
+        root = line[-1].root
+        policy = configuration.policies.get(root.policy)
+        if policy is None or root.host != configuration.host:
+            continue
+        points = [
+            Point(snapshot.commit.n, snapshot.commit.consistent_at)
+            for snapshot in line
+            if snapshot.commit.complete
+        ]
+        by_rules = kept(points, policy.retention, policy.zone, called.clock.now())
+        newest = points[-1].id if points else 0
+        for n in (snapshot.commit.n for snapshot in line):
+            # What an interrupted backup left helps the next one, until that is complete.
+            reasons[n] = by_rules.get(n, ("partial",) if n > newest else ())
+    return reasons
+
+
+def _short(why: tuple[str, ...] | None) -> str:
+    """Name the rules; which day and which week it is stands in the line already."""
+    if why is None:
+        return ""
+    return ", ".join(reason if reason[:4] == "last" else reason.split()[0] for reason in why) or "-"
 
 
 def _is_marked(snapshot: Snapshot, tags: tuple[str, ...]) -> bool:

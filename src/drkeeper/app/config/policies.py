@@ -31,7 +31,8 @@ LONGEST_PAUSE: Final = timedelta(days=366)
 """A policy that is not wanted for longer is better removed."""
 _SOME_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Where pauses between slots are measured: the same file is right on every day, or on none."""
-_HOOKS: Final = ("before_backup", "after_backup", "after_failure")
+_BEFORE: Final = "before_backup"
+_HOOKS: Final = (_BEFORE, "after_backup", "after_failure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _pause(section: PauseSection | None, zone: ZoneInfo) -> Pause | None:
 
 def _hooks(section: HooksSection) -> Hooks:
     before, after, failure = (
-        tuple(_hook(item, essential=key != "after_failure") for item in _commands(section, key))
+        tuple(_hook(item, essential=key == _BEFORE) for item in _commands(section, key))
         for key in _HOOKS
     )
     return Hooks(before, after, failure)
@@ -199,7 +200,8 @@ def _keeping(file: PolicyFile) -> _Found:
 
 
 def _hooking(file: PolicyFile) -> _Found:
-    for index, hook in enumerate(_commands(file.hooks, "after_failure")):
-        if hook.essential:
-            message = "the run has failed already; leave essential out"
-            yield ("hooks", "after_failure", index, "essential"), message
+    for key in _HOOKS[1:]:
+        for index, hook in enumerate(_commands(file.hooks, key)):
+            if hook.essential:
+                message = "the backup is over by then, and cannot fail with it; leave essential out"
+                yield ("hooks", key, index, "essential"), message

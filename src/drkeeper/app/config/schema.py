@@ -130,7 +130,7 @@ class HookSection(Strict):
     timeout: Timeout = timedelta(minutes=5)
     """How long it may take, at most 1d; after that it is ended, and has failed."""
     essential: bool | None = None
-    """Whether the run fails with it; default: yes, but for after_failure."""
+    """In before_backup: whether the run fails with it; default: yes. Elsewhere it never does."""
 
 
 def _form_of_hooks(value: object) -> str:

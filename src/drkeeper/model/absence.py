@@ -290,7 +290,21 @@ def point_age(facts: PolicyFacts) -> timedelta | None:
     since = facts.point.consistent_at if facts.point else facts.first_seen_at
     if since is None:
         return None
-    return max(age_at(since, facts.now), facts.since_point or timedelta())
+    return max(age_at(since, facts.now), facts.since_point or _since_last_start(facts))
+
+
+def _since_last_start(facts: PolicyFacts) -> timedelta:
+    """Return the least age that the last start, by a clock that nobody sets, leaves to the point."""
+    good = facts.last_good
+    if (
+        facts.since_start is None
+        or facts.point is None
+        or good is None
+        or good.id != facts.point.run
+    ):
+        return timedelta()
+    # Its data is of a little after its start; a run that began later makes the point older only.
+    return facts.since_start - age_at(good.started_at, facts.point.consistent_at)
 
 
 def at_stake(facts: PolicyFacts) -> Iterator[Condition]:

@@ -286,6 +286,8 @@ def test_an_rpo_is_violated_by_the_clock_that_nobody_sets():
     assert story.kinds("2026-11-13T02:00") == []
     assert story.kinds("2026-11-13T02:00", since_point=27 * HOUR) == ["rpo-violated"]
     assert story.kinds("2026-11-20T03:00", since_point=2 * HOUR) == []
+    assert "rpo-violated" in story.kinds("2026-11-13T02:00", since_start=27 * HOUR)
+    assert "rpo-violated" not in story.kinds("2026-11-13T02:00", since_start=25 * HOUR)
 
 
 def test_an_rpo_is_violated_while_it_is_paused_too():

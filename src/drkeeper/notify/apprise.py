@@ -1,21 +1,29 @@
 """Whatever Apprise speaks: chats, telephones, pagers (the extra ``drkeeper[apprise]``).
 
-Apprise keeps no deadline for a whole delivery and reads answers without bound, so it works in a
-thread of its own that nobody waits for longer than the deadline; one delivery at a time, so that a
-server that hangs costs one thread, not one for each message.
+Apprise keeps no deadline for a whole delivery and reads answers without bound. So each delivery is
+a child process, which has limits of its own and is ended at the deadline: a hundred plug-ins that
+nobody here wrote never run in the daemon, and never hold it up.
 """
 
-import threading
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
 
 from drkeeper.errors import NotifyError, NotifyUnavailableError
 from drkeeper.faults import point
 from drkeeper.model.alarm import Level
+from drkeeper.notify.apprise_child import FAILED, TOLD, UNKNOWN_URL
 from drkeeper.notify.base import MOST_SECONDS, Message, Occasion
 
 _KINDS: Final = {Level.INFO: "info", Level.WARNING: "warning", Level.FAILURE: "failure"}
 """Words of Apprise for levels."""
+
+_ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+"""All that the child is told of ours: no secrets, no proxies."""
 
 
 class AppriseNotifier:
@@ -27,7 +35,6 @@ class AppriseNotifier:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = tuple(urls)
-        self._busy = threading.Lock()
 
     def send(self, message: Message, *, within: float = MOST_SECONDS) -> None:
         """Tell every URL once.
@@ -37,69 +44,57 @@ class AppriseNotifier:
                 others may have been told.
             NotifyError: Apprise is not installed, or does not know one of the URLs.
         """
-        if not self._busy.acquire(blocking=False):
-            raise NotifyUnavailableError(
-                "what was told before by Apprise has not ended",
-                hint="Look whether its servers work.",
+        if find_spec("apprise") is None:
+            raise NotifyError(
+                "Apprise is not installed", hint="Install the extra: pip install drkeeper[apprise]."
             )
-        done = threading.Event()
-        told: list[bool] = []
-
-        def work() -> None:
-            try:
-                told.append(self._told(message))
-            except NotifyError as error:
-                failed.append(error)
-            finally:
-                self._busy.release()
-                done.set()
-
-        failed: list[NotifyError] = []
+        over = message.occasion is Occasion.LEFT
+        asked = {
+            "urls": self._urls,
+            "title": message.title,
+            "body": message.text,
+            "kind": "success" if over else _KINDS[message.level],
+            "seconds": within,
+        }
         point("notify.apprise.send")
-        threading.Thread(target=work, name="drkeeper-apprise", daemon=True).start()
-        if not done.wait(within):
-            raise NotifyUnavailableError(
-                "Apprise did not end in time", hint="Look whether its servers work."
-            )
+        code = _run(json.dumps(asked).encode(), within)
         point("notify.apprise.sent")
-        if failed:
-            raise failed[0]
-        if told != [True]:
+        if code >= UNKNOWN_URL:
+            raise NotifyError(
+                f"Apprise does not know URL number {code - UNKNOWN_URL + 1}",
+                hint="Compare it with https://github.com/caronc/apprise/wiki.",
+            )
+        if code != TOLD:
+            said = "could not tell all of its URLs" if code == FAILED else "broke off"
             raise NotifyUnavailableError(
-                "Apprise could not tell all of its URLs",
-                hint="Try each URL with the command apprise -vv.",
+                f"Apprise {said}", hint="Try each URL with the command apprise -vv."
             )
 
-    def _told(self, message: Message) -> bool:
-        apprise = _library()
-        ours = apprise.Apprise()
-        for number, url in enumerate(self._urls, 1):
-            if not ours.add(url):
-                raise NotifyError(
-                    f"Apprise does not know the {number}. URL",
-                    hint="Compare it with https://github.com/caronc/apprise/wiki.",
-                )
-        kind = "success" if message.occasion is Occasion.LEFT else _KINDS[message.level]
-        try:
-            return bool(
-                ours.notify(
-                    title=message.title, body=message.text, notify_type=kind, body_format="text"
-                )
-            )
-        except Exception:  # noqa: BLE001 - a hundred plug-ins, each with errors of its own
-            return False
 
-
-def _library() -> Any:  # noqa: ANN401 - a module
-    """Import Apprise when it is used.
+def _run(asked: bytes, within: float) -> int:
+    """Let the child tell, and return its exit code.
 
     Raises:
-        NotifyError: It is not installed.
+        NotifyUnavailableError: It took too long, or could not be started.
     """
+    child = Path(__file__).with_name("apprise_child.py")
     try:
-        import apprise  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError as error:
-        raise NotifyError(
-            "Apprise is not installed", hint="Install the extra: pip install drkeeper[apprise]."
+        done = subprocess.run(  # noqa: S603 - ourselves; the URLs go by standard input
+            [sys.executable, "-I", str(child)],
+            input=asked,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_ENVIRONMENT,
+            timeout=within,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotifyUnavailableError(
+            "Apprise did not end in time", hint="Look whether its servers work."
         ) from error
-    return apprise
+    except OSError as error:
+        raise NotifyUnavailableError(
+            f"Apprise could not be started: {error.strerror}",
+            hint="Look how many processes this user may have.",
+        ) from error
+    return done.returncode

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import Schedule, longest_gap, next_run
-from drkeeper.model.windows import Window
+from drkeeper.model.windows import Window, closed_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,18 @@ class Policy:
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next snapshot is promised, or ``None`` when no promise is made.
 
-        The next slot of the schedule; without a schedule, one RPO from now.
+        The next slot of the schedule; without a schedule, one RPO from now. Later where a pause or
+        closed windows, as far as they are known now, put it off.
         """
         if self.schedule is not None:
-            return next_run(self.schedule, self.zone, now - self.offset) + self.offset
-        if self.objectives.rpo is not None:
-            return now + self.objectives.rpo
-        return None
+            due = next_run(self.schedule, self.zone, now - self.offset) + self.offset
+        elif self.objectives.rpo is not None:
+            due = now + self.objectives.rpo
+        else:
+            return None
+        if self.pause is not None:
+            due = max(due, self.pause.until)
+        return closed_until(self.limits.closed, self.zone, due) or due
 
     def worst_rpo(self, now: datetime) -> timedelta | None:
         """Return the age a newest recovery point can reach just before the next run begins.

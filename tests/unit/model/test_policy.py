@@ -5,9 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from drkeeper.model.policy import FilesSource, Objectives, Policy
+from drkeeper.model.policy import FilesSource, Limits, Objectives, Pause, Policy
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import parse_schedule
+from drkeeper.model.windows import parse_window
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -29,6 +30,15 @@ def test_an_rpo_alone_is_a_promise_too():
     promised = policy(objectives=Objectives(rpo=timedelta(hours=1)))
     assert promised.next_due(NOW) == NOW + timedelta(hours=1)
     assert promised.worst_rpo(NOW) is None
+
+
+def test_a_promise_counts_pauses_and_windows_in():
+    """Nobody is called late for what was said beforehand."""
+    daily = parse_schedule("daily at 02:30")
+    paused = policy(schedule=daily, pause=Pause(NOW + timedelta(days=3), "moving"))
+    assert paused.next_due(NOW) == NOW + timedelta(days=3)
+    closed = policy(schedule=daily, limits=Limits(closed=(parse_window("02:00-04:00"),)))
+    assert closed.next_due(NOW) == datetime(2026, 11, 22, 4, tzinfo=UTC)
 
 
 def test_nothing_promised_is_nothing_due():

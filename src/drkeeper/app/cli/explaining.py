@@ -208,7 +208,11 @@ class Explained:
             "worst_rpo_seconds": self.forecast.worst_rpo,
             "rpo_seconds": policy.objectives.rpo,
             "rto_seconds": policy.objectives.rto,
-            "retention": {rule: value for rule, value in asdict(policy.retention).items() if value},
+            "retention": {
+                f"{rule}_seconds" if rule == "within" else rule: value
+                for rule, value in asdict(policy.retention).items()
+                if value
+            },
             "memory_bytes": limits.memory_bytes,
             "workers": limits.workers,
             "compression": limits.compression_level,

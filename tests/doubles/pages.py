@@ -98,7 +98,7 @@ def condition(kind: AlarmKind, policy: str, message: str, hint: str, since: date
     return Condition(kind, Subject("policy", policy), message, hint, since)
 
 
-def history(
+def history(  # noqa: PLR0913 - a past has many sides
     reader: ScriptedReader,
     policy: str,
     *,

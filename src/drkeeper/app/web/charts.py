@@ -17,6 +17,8 @@ _PROMISE: Final = 80.0
 """Per cent of a gauge's width at which the promise stands; the rest is for what is too late."""
 _LEAST: Final = 2.0
 """Pixels: what is there is seen, however small."""
+_FEW: Final = 40
+"""Dots that stand apart on a narrow screen."""
 _FULL: Final = 100.0
 _WIDEST: Final = 6.0
 """Per cent: two columns look like columns, not like walls."""
@@ -154,7 +156,7 @@ def time_line(
             class_="dot proven" if dot.proven else "dot",
             cx=across(dot.at),
             cy="28",
-            r="5",
+            r=5 if len(dots) <= _FEW else 3,
         )
         for dot in dots
     ]
@@ -162,10 +164,10 @@ def time_line(
     picture = tag("svg", shapes, height="56", width="100%", role="img", aria_label=words)
     return tag(
         "figure",
-        tag("div", picture, class_="line"),
+        tag("div", picture),
         tag("div", [tag("span", end) for end in ends], class_="across", aria_hidden="true"),
         tag("figcaption", words),
-        class_="chart wide",
+        class_="chart",
     )
 
 

@@ -5,23 +5,35 @@ answer. Both are bounded here by the life of the connection.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-MOST: Final = 128
-"""Connections open at a time. Source: ours; a browser opens 6, a scraper 1."""
-REQUEST_WITHIN_S: Final = 10.0
-"""From the connection to a whole request. Source: ours; RFC 9110 leaves 408 to the server."""
-LIFE_S: Final = 60.0
-"""The whole life of a connection; clients that want more connect again."""
 HEADER_BYTES: Final = 16 * 1024
 """Request line and header together. Source: RFC 9112, 3: at least 8,000 bytes of a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What clients may use.
+
+    Attributes:
+        most: Connections open at a time. Source: ours; a browser opens 6, a scraper 1.
+        request_within_s: From the connection to a whole request. Source: ours; RFC 9110 leaves it
+            to the server.
+        life_s: The whole life of a connection; clients that want more connect again.
+    """
+
+    most: int = 128
+    request_within_s: float = 10.0
+    life_s: float = 60.0
 
 
 class BoundedProtocol(H11Protocol):
     """HTTP/1.1 with an end."""
 
+    bounds = Bounds()
     _born: float = 0.0
     _ends: tuple[asyncio.TimerHandle, ...] = ()
 
@@ -32,10 +44,10 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         self._born = self.loop.time()
         self._ends = (
-            self.loop.call_later(REQUEST_WITHIN_S, self._end_unless_asked),
-            self.loop.call_later(LIFE_S, self._end),
+            self.loop.call_later(self.bounds.request_within_s, self._end_unless_asked),
+            self.loop.call_later(self.bounds.life_s, self._end),
         )
-        if len(self.connections) > MOST:
+        if len(self.connections) > self.bounds.most:
             self._oldest()._end()  # noqa: SLF001 - another one of ourselves
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,3 +76,13 @@ class BoundedProtocol(H11Protocol):
     def _end(self) -> None:
         self.connections.discard(self)
         self.transport.abort()
+
+
+def bounded(bounds: Bounds) -> type[BoundedProtocol]:
+    """Return the protocol with other bounds."""
+
+    class Bounded(BoundedProtocol):
+        """The same."""
+
+    Bounded.bounds = bounds
+    return Bounded

@@ -9,7 +9,7 @@ from typing import Final
 import drkeeper
 from drkeeper.app.web.markup import Child, Markup, address, document, link, tag
 from drkeeper.app.web.urgent import urgent
-from drkeeper.app.web.words import count_of, moment, zone_of
+from drkeeper.app.web.words import moment, zone_of
 from drkeeper.model.status import Overview
 
 TYPES: Final = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -132,7 +132,7 @@ def policies_line(overview: Overview) -> str:
         return "No policies yet"
     if wanting:
         verb = "needs" if wanting == 1 else "need"
-        return f"{wanting} of {count_of(whole, 'policy', 'policies')} {verb} you"
+        return f"{wanting} of {whole} {'policy' if whole == 1 else 'policies'} {verb} you"
     if urgent(overview):
         return "The policies are kept, but something needs you"
     return "The policy is kept" if whole == 1 else f"All {whole} policies are kept"

@@ -29,9 +29,11 @@ class Fresh:
     Args:
         executor: Where answers are computed.
         clock: Says how old they are.
+        patience_s: Longest wait for one.
     """
 
-    def __init__(self, executor: Executor, clock: Clock) -> None:
+    def __init__(self, executor: Executor, clock: Clock, *, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._executor = executor
         self._clock = clock
         self._answers: OrderedDict[Hashable, tuple[float, asyncio.Future[Any]]] = OrderedDict()
@@ -52,7 +54,7 @@ class Fresh:
         self._answers.move_to_end(key)
         try:
             # Shielded: one client that goes away must not take the answer from the others.
-            answer: _T = await asyncio.wait_for(asyncio.shield(known[1]), PATIENCE_S)
+            answer: _T = await asyncio.wait_for(asyncio.shield(known[1]), self._patience_s)
         except TimeoutError as error:
             raise LedgerBusyError(
                 "the ledger takes too long to answer",

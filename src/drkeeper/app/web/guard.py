@@ -116,7 +116,7 @@ def _shows(authorization: str, token: bytes) -> bool:
     Compared in a time that does not depend on where the two differ.
     """
     scheme, _, credentials = authorization.partition(" ")
-    shown = credentials.strip().encode("utf-8", "surrogateescape")
+    shown = credentials.strip().encode("latin-1")  # as headers are read
     if scheme.lower() == "basic":
         try:
             shown = base64.b64decode(shown, validate=True).partition(b":")[2]

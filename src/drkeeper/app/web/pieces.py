@@ -199,7 +199,7 @@ def alarm_card(alarm: Alarm, zone: ZoneInfo, now: datetime) -> Markup:
         class_="alarm-head",
     )
     message = tag("p", sentence(condition.message), class_="alarm-message")
-    what_next = tag("p", tag("strong", "Next: "), condition.hint, class_="alarm-next")
+    what_next = tag("p", tag("strong", "Next: "), condition.hint)
     since = tag("p", "Since ", _since(alarm, zone, now), class_="alarm-since muted")
     return tag("li", head, message, what_next, since, class_=f"alarm {tone}")
 

@@ -11,7 +11,7 @@ import uvicorn
 
 from drkeeper.app.web.addresses import Address, TcpAddress, parse_address
 from drkeeper.app.web.application import Pages, application
-from drkeeper.app.web.connections import HEADER_BYTES, BoundedProtocol
+from drkeeper.app.web.connections import HEADER_BYTES, Bounds, bounded
 from drkeeper.app.web.freshness import Fresh
 from drkeeper.app.web.reading import Reader
 from drkeeper.app.web.sockets import forget, listen
@@ -41,6 +41,7 @@ class Listener:
         token: What clients must show; ``None`` for nothing, which only loopback and sockets allow.
         hosts: Names of this machine that a browser may have asked for.
         alive: Whether the daemon's tick goes on; must not wait for anything.
+        bounds: What clients may use.
 
     Raises:
         ConfigurationError: The address is none, or may not be used without a token.
@@ -56,6 +57,7 @@ class Listener:
         token: str | None = None,
         hosts: tuple[str, ...] = (),
         alive: Callable[[], bool] = _always,
+        bounds: Bounds | None = None,
     ) -> None:
         self._wanted: Address = parse_address(address, token=token)
         self._overview = overview
@@ -64,6 +66,7 @@ class Listener:
         self._token = token
         self._hosts = hosts
         self._alive = alive
+        self._bounds = bounds or Bounds()
         self._bound: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -123,7 +126,7 @@ class Listener:
         )
         return uvicorn.Config(
             application(pages, hosts=hosts, token=self._token),
-            http=BoundedProtocol,
+            http=bounded(self._bounds),
             ws="none",
             loop="asyncio",
             lifespan="off",

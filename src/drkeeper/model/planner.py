@@ -22,6 +22,8 @@ from drkeeper.model.windows import closed_until
 
 _PATIENCE = timedelta(minutes=30)
 _BACK_OFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
+_SHARE = 4
+"""Without a schedule, failures are tried again after one part in so many of the objective at most."""
 _LEAST_MARGIN = timedelta(seconds=30)
 _MARGIN = 20
 """The margin before an objective is missed: one part in so many of it."""
@@ -213,7 +215,7 @@ def _by_schedule(slots: Slots, history: History, now: datetime) -> Decision:
     following, slot = around.following, around.last
     if slot is None:
         if history.failing is not None:
-            return _again(history.failing, now, following)
+            return _again(history.failing, now, following=following)
         return Decision(None, following, Why.WAITING)
     pause = following - slot
     late = now - slot > pause / 10
@@ -244,9 +246,15 @@ def _ran_just_now(history: History, pause: timedelta, now: datetime) -> bool:
     return was_set and history.since_start < pause / 2
 
 
-def _again(failing: Failing, now: datetime, following: datetime | None) -> Decision:
+def _again(
+    failing: Failing,
+    now: datetime,
+    *,
+    following: datetime | None = None,
+    most: timedelta = _BACK_OFF[-1],
+) -> Decision:
     """Decide when a slot that has failed is tried again, which is before the next slot."""
-    delay = _BACK_OFF[min(failing.attempts, len(_BACK_OFF)) - 1]
+    delay = min(most, _BACK_OFF[min(failing.attempts, len(_BACK_OFF)) - 1])
     at = min(failing.ended_at, now) + delay
     if following is not None and at >= following:
         return Decision(None, following, Why.WAITING)
@@ -258,7 +266,7 @@ def _again(failing: Failing, now: datetime, following: datetime | None) -> Decis
 def _by_objective(rpo: timedelta, history: History, now: datetime) -> Decision:
     """Decide by the age of the newest recovery point."""
     if history.failing is not None:
-        return _again(history.failing, now, None)
+        return _again(history.failing, now, most=rpo / _SHARE)
     if history.newest_point is None:
         return Decision(now, None, Why.OBJECTIVE)
     at = derived_start(rpo, min(history.newest_point, now), history.durations)

@@ -123,6 +123,17 @@ def test_failures_are_tried_again_less_and_less_often_until_the_next_slot():
     assert (after.slot, after.attempt) == (NOON + HOUR, 1)
 
 
+@pytest.mark.parametrize(
+    ("rpo", "wait"), [(40 * timedelta(seconds=1), timedelta(seconds=10)), (4 * HOUR, MINUTE)]
+)
+def test_a_failure_is_tried_again_while_the_promise_can_still_be_kept(rpo, wait):
+    """Without a schedule, the wait is at most a quarter of the objective."""
+    promised = policy(objectives=Objectives(rpo=rpo))
+    history = served(NOON, failing=Failing(NOON, 1, NOON))
+    assert decide(promised, history, NOON).next_at == NOON + wait
+    assert decide(promised, history, NOON + wait).why is Why.RETRY
+
+
 def test_a_pause_ends_by_itself():
     """Nothing runs before its end; what was due meanwhile is made up once."""
     paused = policy("hourly", pause=Pause(NOON, "moving the rack"))

@@ -267,7 +267,8 @@ def _install(machine: Machine) -> None:
         "/opt/drkeeper-packages\n/opt/drkeeper-source\n",
     )
     machine.write("/opt/drkeeper/bin/drkeeper", LAUNCHER, 0o755)
-    machine.write("/etc/ld.so.conf.d/python.conf", f"{home}/lib\n")  # its libpython, if it is shared
+    # Where its libpython is, if that is shared.
+    machine.write("/etc/ld.so.conf.d/python.conf", f"{home}/lib\n")
     links = {"opt/drkeeper/bin/python3": f"{home}/bin/{PYTHON}",
              "usr/local/bin/drkeeper": "/opt/drkeeper/bin/drkeeper"}  # fmt: skip
     for link, target in links.items():

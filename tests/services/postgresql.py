@@ -201,12 +201,12 @@ def _alive(server: Server) -> bool:
 
 def stop(server: Server) -> None:
     """End the server: at once, without waiting for its clients."""
-    for attempt in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+    for attempt in (signal.SIGQUIT, signal.SIGKILL):
         if not _alive(server):
             break
         with suppress(ProcessLookupError):
             os.kill(server.pid, attempt)
-        until = time.monotonic() + STOP_S / 3
+        until = time.monotonic() + STOP_S / 2
         while _alive(server) and time.monotonic() < until:
             time.sleep(0.02)
     with suppress(ChildProcessError):

@@ -1,0 +1,111 @@
+"""Policies as an operator meets them: the samples, what is said of them, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from doubles.installation import Installation, expect
+
+POLICIES = Path(__file__).parents[2] / "policies"
+SAMPLES = sorted(POLICIES.glob("*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """Return an installation with a repository, made once; each test adds policies of its own."""
+    return Installation(tmp_path_factory.mktemp("policies")).init()
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_sample_works_as_it_stands(installed, path):
+    """Checked, explained and run; only its paths are made to lie in a folder of the test."""
+    text = path.read_text()
+    for protected in yaml.safe_load(text)["source"]["files"]["paths"]:
+        below = installed.home / path.stem / protected.strip("/")
+        below.mkdir(parents=True, exist_ok=True)
+        (below / "something.txt").write_text("something\n")
+    listed = next(line for line in text.splitlines() if line.strip().startswith("paths: ["))
+    moved = listed.replace("[/", f"[{installed.home / path.stem}/")
+    moved = moved.replace(", /", f", {installed.home / path.stem}/")
+    installed.policy(path.stem, text.replace(listed, moved))
+    installed.done("policy", "check")
+    told = installed.done("policy", "explain", path.stem)
+    assert "which it can keep" in told
+    assert "CANNOT" not in told
+    assert "WARNING" not in told  # its programs are on every machine
+    installed.done("backup", path.stem)
+    newest = installed.lines("snapshots", path.stem)[-2]
+    assert newest["files"] >= 1
+    assert any(reason.startswith("daily ") for reason in newest["kept"])
+
+
+def test_a_snapshot_says_why_it_is_kept(installed):
+    """In the list, and as JSON with the span that each rule means; in the policy's own zone."""
+    installed.policy(
+        "why",
+        f"policy: why\nsource: {{files: {{paths: [{installed.source}]}}}}\n"
+        "time_zone: Pacific/Kiritimati\nretention: {daily: 1, last: 1}\n",
+    )
+    for _ in range(2):
+        installed.done("backup", "why")
+    first, second = installed.lines("snapshots", "why")[:2]
+    assert first["kept"] == []
+    assert second["kept"][0] == "last 1"
+    assert second["kept"][1].startswith("daily 20")
+    head, *rows = installed.done("snapshots", "why").splitlines()
+    assert head.endswith("kept by")
+    assert [row.split()[-2:] for row in rows][-1] == ["1,", "daily"]
+    assert rows[0].endswith("-")
+    assert "+14" in rows[0]
+
+
+def test_nobody_guesses_why_another_machine_keeps_something(installed, tmp_path):
+    """A machine that does not know the policy says nothing about it."""
+    installed.done("backup", "files")
+    bare = Installation(tmp_path)
+    found = bare.lines("snapshots", "--store", installed.store, "--identity", installed.kit)
+    assert {line["kept"] for line in found[:-1]} == {None}
+
+
+def test_what_a_policy_took_is_known_when_it_is_explained(installed):
+    """The ledger's durations are part of the RPO that can be achieved."""
+    installed.policy(
+        "timed",
+        f"policy: timed\nsource: {{files: {{paths: [{installed.source}]}}}}\n"
+        "objectives: {rpo: 1h}\n",
+    )
+    before = installed.lines("policy", "explain", "timed")[0]
+    installed.done("backup", "timed")
+    after = installed.lines("policy", "explain", "timed")[0]
+    assert before["duration_seconds"] is None
+    assert 0 <= after["duration_seconds"] < 60
+    assert after["next_runs"][0] > before["next_runs"][0]
+
+
+def test_a_channel_that_is_not_there_is_refused(tmp_path):
+    """Exit 13 with the place and a guess; a policy that tells nobody would be found out too late."""
+    installed = Installation(tmp_path).init()
+    settings = installed.etc / "drkeeper.yaml"
+    settings.write_text(settings.read_text() + "notify:\n  ops: {apprise: {}}\n")
+    path = installed.policy(
+        "p", f"policy: p\nsource: {{files: {{paths: [{installed.source}]}}}}\nnotify: [opps]\n"
+    )
+    expect(installed.run("policy", "check"), 13, f"{path}:3:10: ", "did you mean 'ops'")
+    path.write_text(path.read_text().replace("opps", "ops"))
+    installed.done("policy", "check")
+    installed.done("backup", "p")  # which needs no secret of a channel
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"DRKEEPER_DAEMON_WORKERS": "many"}, "DRKEEPER_DAEMON_WORKERS"),
+        ({"DRKEEPER_LOG_LEVEL": "loud"}, "DRKEEPER_LOG_LEVEL"),
+        ({"DRKEEPER_WEB_TOKEN_FILE": "/nonexistent"}, "/nonexistent"),
+    ],
+)
+def test_a_wrong_variable_is_named(installed, variables, told):
+    """Exit 13 and one hint."""
+    other = Installation(installed.home, variables)
+    expect(other.run("policy", "check"), 13, told)

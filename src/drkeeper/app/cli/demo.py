@@ -13,6 +13,7 @@ from typing import TypeVar
 import click
 
 from drkeeper.app.cli.commands import command as make_command
+from drkeeper.app.cli.demo_daemon import DaemonDemo
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.config.configuration import (
     Configuration,
@@ -50,20 +51,30 @@ LARGE_BYTES = 8 * 1024 * 1024
 @click.option(
     "--keep", metavar="DIR", help="Work in this new directory instead of a temporary one."
 )
+@click.option(
+    "--watch",
+    "seconds",
+    type=click.FloatRange(0, 3600),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Watch the daemon for so long.",
+)
 @click.option("--clean", metavar="DIR", help="Remove what an earlier demo left in DIR, and end.")
-def command(keep: str | None, clean: str | None) -> None:
+def command(keep: str | None, seconds: float, clean: str | None) -> None:
     """Watch drkeeper lose and recover a small project.
 
     Makes a project and a repository in a directory of its own, backs up, changes and deletes, backs
     up again, restores to the instant in between, compares every byte, and checks the repository.
-    Everything stays there to look at.
+    Then a daemon keeps two policies for a minute, and the store is made unreachable: the alarm
+    shows. Everything stays there to look at.
     """
     called = this_invocation()
     if clean is not None:
         _remove(called, Path(clean))
         return
     called.output.steadfast = True
-    Demo(called, _home(keep)).run()
+    Demo(called, _home(keep)).run(seconds)
 
 
 def _home(keep: str | None) -> Path:
@@ -115,8 +126,8 @@ class Demo:
         self._step = 0
         self._begun = called.clock.monotonic()
 
-    def run(self) -> None:
-        """Do everything, and say what it shows."""
+    def run(self, seconds: float) -> None:
+        """Do everything, with a daemon for ``seconds``, and say what it shows."""
         self._output.say(f"Everything below happens in {self._home}")
         self._make_project()
         configuration = self._init()
@@ -130,6 +141,7 @@ class Demo:
         self._compare(change)
         self._check(configuration)
         self._damage(configuration)
+        self._daemon(configuration, seconds)
         self._end(between)
 
     def _say(self, title: str, command_line: str | None = None) -> None:
@@ -311,6 +323,33 @@ class Demo:
         self._fact(f"noticed: {report.findings[0].thing}: {report.findings[0].message}")
         touched = ", ".join(map(str, report.damaged_snapshots))
         self._fact(f"and it says which snapshots that touches: {touched}")
+        # The ledger remembers the damage, and would go on saying so: the last check is what counts.
+        self._look(configuration, Access(settings))
+        self._fact("the repository itself is sound, as another check says")
+
+    def _daemon(self, configuration: Configuration, seconds: float) -> None:
+        etc = self._home / "etc"
+        notes = self._home / "notes"
+        notes.mkdir()
+        (notes / "today.txt").write_text("remember the milk\n")
+        demo = DaemonDemo(
+            self._fact,
+            self._clock,
+            etc=etc,
+            store=self._home / "repository",
+            log=self._home / "daemon.log",
+        )
+        configuration = demo.configure(
+            configuration, REPOSITORY, {POLICY: self._project, "notes": notes}
+        )
+        self._say(
+            f"A daemon keeps two policies, each by what it promises, for {seconds:.0f} s",
+            f"drkeeper --config {etc} daemon",
+        )
+        with demo.running():
+            demo.keep(configuration, seconds)
+            self._say("Would somebody be told? The store is made unreachable")
+            demo.lose_the_store(configuration)
 
     def _end(self, between: datetime) -> None:
         seconds = self._clock.monotonic() - self._begun
@@ -325,6 +364,7 @@ class Demo:
             f"   drkeeper --config {etc} ls {POLICY} --point-in-time {rfc3339(between)}",
             f"   drkeeper --config {etc} diff {POLICY}",
             f"   drkeeper --config {etc} policy explain {POLICY}",
+            f"   drkeeper --config {etc} status",
             f"   less {self._home / 'recovery-kit.txt'}",
             f"and when you have seen it: drkeeper demo --clean {self._home}",
         ):

@@ -33,6 +33,10 @@ COMMANDS = {
     "daemon": Row(
         "daemon", "Keep every policy: back up when it is due, and say what is wrong.", DAILY
     ),
+    "status": Row(
+        "status", "Show how every policy stands: last success, next run, RPO, RTO, alarms.", DAILY
+    ),
+    "plan": Row("plan", "Show what runs next, why then, and the RPO it achieves.", LOOK),
     "snapshots": Row("snapshots", "List snapshots, oldest first.", LOOK),
     "ls": Row("ls", "List what a snapshot holds.", LOOK),
     "find": Row("find", "Find paths by pattern in snapshots.", LOOK),

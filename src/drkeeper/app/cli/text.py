@@ -3,7 +3,16 @@
 import os
 import re
 import shlex
+import textwrap
 from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from drkeeper.model.instants import local_text
+
+WIDTH: Final = 80
+"""Columns of a screen that everybody has."""
+_THIS_WEEK: Final = timedelta(days=6)
 
 _UNSAFE = re.compile(
     # Controls; separators and marks that move or reorder what is seen; bytes that are no UTF-8.
@@ -63,3 +72,33 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def paragraph(text: str, *, first: str = "") -> list[str]:
+    """Break ``text`` into lines of a screen, further ones indented; words are never broken."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def moment(instant: datetime, zone: tzinfo) -> str:
+    """Write an instant to the second, with its zone."""
+    return local_text(instant.replace(microsecond=0), zone)
+
+
+def brief(instant: datetime, now: datetime, zone: tzinfo) -> str:
+    """Write an instant shortly: ``02:31 CET`` today, ``Sat 02:31 CET`` this week, else the day."""
+    local, today = instant.astimezone(zone), now.astimezone(zone)
+    if local.date() == today.date():
+        return f"{local:%H:%M} {local.tzname()}"
+    if abs(local - today) < _THIS_WEEK:
+        return f"{_DAYS[local.weekday()]} {local:%H:%M} {local.tzname()}"
+    return f"{local:%Y-%m-%d}"
+
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

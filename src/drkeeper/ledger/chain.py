@@ -82,9 +82,10 @@ def events(connection: Connection, *, after: int = 0, limit: int | None = None) 
     query = select(event_table).order_by(event_table.c.seq).limit(limit)
     if after:  # else also what a forger numbered below 1
         query = query.where(event_table.c.seq > after)
-    rows = connection.execute(query, execution_options=PARTS)
-    for row in rows.mappings():
-        yield event_from_row(row)
+    # Whoever stops in the midst ends the query with it.
+    with connection.execute(query, execution_options=PARTS) as rows:
+        for row in rows.mappings():
+            yield event_from_row(row)
 
 
 def last_event(connection: Connection) -> Event | None:

@@ -108,10 +108,11 @@ def _check_head(connection: Connection, chain: _Chain) -> Iterator[str]:
 def _check_projections(connection: Connection, fold: Fold) -> Iterator[str]:
     for name, table in PROJECTIONS.items():
         due = dict(fold.rows[name])
-        for found in connection.execute(select(table), execution_options=PARTS).mappings():
-            key = found[KEYS[name]]
-            if not _same(due.pop(key, None), dict(found)):
-                yield f"{name} {key!r} is not what its events say"
+        with connection.execute(select(table), execution_options=PARTS) as rows:
+            for found in rows.mappings():
+                key = found[KEYS[name]]
+                if not _same(due.pop(key, None), dict(found)):
+                    yield f"{name} {key!r} is not what its events say"
         for key in due:
             yield f"{name} {key!r} is missing"
 

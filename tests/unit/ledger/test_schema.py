@@ -1,9 +1,11 @@
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -125,6 +127,48 @@ def test_a_failing_step_leaves_the_ledger_as_it_was(path, engine, tmp_path):
         settle(engine, path, tmp_path, more='op.execute("SELECT nonsense")')
     with ledger_at(path) as ledger:
         assert ledger.verify().ok
+
+
+OLD = Path(__file__).parents[2] / "museum" / "ledger-form-0001.sqlite"
+"""Written by version 0.1.0: eight runs, one of which goes on."""
+
+
+@pytest.fixture
+def old(tmp_path):
+    path = tmp_path / "old" / "ledger.sqlite"
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(OLD, path)
+    path.chmod(0o600)
+    return path
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(old):
+    """What it remembers stays, it verifies as if made today, and the new things can be kept."""
+    with closing(sqlite3.connect(old)) as raw:
+        events = raw.execute("SELECT seq, hash FROM event ORDER BY seq").fetchall()
+        runs = raw.execute("SELECT id FROM run ORDER BY begun_event DESC").fetchall()
+        points = raw.execute("SELECT count(*) FROM recovery_point").fetchone()
+    with ledger_at(old) as ledger:
+        assert ledger.verify().ok
+        assert [(event.seq, event.hash) for event in ledger.events()] == events
+        assert [(run.id,) for run in ledger.runs()] == runs
+        assert (len(ledger.recovery_points()),) == points
+        assert all(run.queued_at is None for run in ledger.runs())
+        before = what_a_reader_sees(ledger)
+        ledger.rebuild_projections()
+        assert what_a_reader_sees(ledger) == before
+        live_through(ledger, 4, runs=6)
+        assert ledger.verify().ok
+    assert sorted(os.listdir(old.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0001"]
+    assert (old.parent / "ledger.sqlite.form-0001").read_bytes() == OLD.read_bytes()
+
+
+def test_an_old_ledger_has_the_shape_of_a_new_one(old, path):
+    """Whichever way a file came to its form, its tables, indexes and triggers are the same."""
+    ledger_at(old).close()
+    with closing(sqlite3.connect(old)) as one, closing(sqlite3.connect(path)) as other:
+        query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
+        assert one.execute(query).fetchall() == other.execute(query).fetchall()
 
 
 def test_an_older_ledger_is_not_changed_to_be_looked_at(path, engine, tmp_path):

@@ -235,6 +235,11 @@ def kept_machine() -> Machine:
     home = history(reader, "home", every=DAY, count=21, plain_bytes=212 * GIB)
     wiki = history(reader, "wiki", every=6 * HOUR, count=30, plain_bytes=3 * GIB)
     reader.said = {"shop-database": words, "home": words, "wiki": words}
+    begun = Run(
+        RunId("00c0ffee00c0ffee"), "shop-database", Operation.BACKUP, RunState.RUNNING, PROCESS,
+        NOW - 2 * MINUTE, begun_event=4000, event=4000,
+    )  # fmt: skip
+    reader.every_run.append(begun)
     policies = (
         status(
             reader, "home", PolicyState.OK, home, next_due=NOW + 12.4 * HOUR,
@@ -243,7 +248,7 @@ def kept_machine() -> Machine:
         status(
             reader, "shop-database", PolicyState.RUNNING, shop, next_due=NOW + 57 * MINUTE,
             rpo_target=2 * HOUR, rto_target=30 * MINUTE, rto_achieved=12 * MINUTE,
-            expected_interval=HOUR,
+            expected_interval=HOUR, running=begun,
         ),
         status(
             reader, "wiki", PolicyState.OK, wiki, next_due=NOW + 3.1 * HOUR, repository="offsite",
@@ -346,7 +351,7 @@ def troubled_machine() -> Machine:
             source_kind="files",
         ),
         replace(kept["shop-database"], state=PolicyState.PAUSED, paused_until=NOW + 2 * DAY,
-                paused_because="the database moves to its new host"),
+                paused_because="the database moves to its new host", running=None),
         replace(
             kept["wiki"], state=PolicyState.AT_RISK, conditions=(risk,),
             points=Points(NOW - 6.6 * HOUR, NOW - 6.6 * HOUR, None),

@@ -82,6 +82,9 @@ def columns(
     for position, bar in enumerate(bars):
         height = max(_LEAST, (_HEIGHT - 4) * bar.value / top)
         left = step * position + (step - width) / 2
+        if bar.tone == "bad":  # not by its colour alone
+            place = {"x": f"{left + width / 2:.3f}%", "y": f"{_HEIGHT - height - 4:.1f}"}
+            shapes.append(tag("text", "\u00d7", class_="cross", **place))
         shapes.append(
             tag(
                 "rect",

@@ -35,7 +35,7 @@ ALLOWED = {
     "main", "footer", "h1", "h2", "h3", "p", "div", "section", "table", "caption", "thead", "tbody",
     "tr", "th", "td", "time", "small", "strong", "code", "svg", "path", "rect", "line", "circle",
     "figure", "figcaption", "dl", "dt", "dd", "details", "summary", "pre", "form", "label", "select",
-    "option", "button",
+    "option", "button", "text",
 }  # fmt: skip
 """No script, no style, nothing that loads."""
 

@@ -21,7 +21,8 @@ from drkeeper.app.web.pieces import (
 from drkeeper.app.web.urgent import urgent
 from drkeeper.app.web.words import age, ago, count_of, size, span, zone_of
 from drkeeper.model.alarm import Alarm
-from drkeeper.model.status import Overview, PolicyState, PolicyStatus, RepositoryStatus
+from drkeeper.model.run import RunState
+from drkeeper.model.status import Overview, PolicyStatus, RepositoryStatus
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 """Before every recovery point."""
@@ -56,14 +57,12 @@ def _tone(wrong: Sequence[Alarm], overview: Overview) -> str:
 
 
 def _tiles(overview: Overview) -> Markup:
-    running = sum(status.state is PolicyState.RUNNING for status in overview.policies)
-    waiting = f", {overview.queue_depth} waiting" if overview.queue_depth else ""
     coming = [s for s in overview.policies if s.next_due is not None and s.next_due > overview.at]
     following = min(coming, key=lambda s: s.next_due or overview.at, default=None)
     oldest = _oldest(overview)
     tiles = [
         _tile("Daemon", _daemon(overview)),
-        _tile("Running now", f"{running or 'nothing'}{waiting}"),
+        _tile("Running now", _running(overview)),
         _tile("Next run", _next(following, overview.at)),
         _tile("Oldest recovery point", oldest),
     ]
@@ -82,6 +81,14 @@ def _daemon(overview: Overview) -> Child:
         return [badge("bad", "bad", "does not run"), tag("small", last) if last else None]
     looked = f" looked {ago(beat, overview.at)}" if beat else ""
     return [badge("ok", "ok", "runs"), tag("small", looked)]
+
+
+def _running(overview: Overview) -> Child:
+    running = [s for s in overview.policies if s.running and s.running.state is RunState.RUNNING]
+    waiting = f", {overview.queue_depth} waiting" if overview.queue_depth else ""
+    first = running[0] if len(running) == 1 else None
+    named = tag("small", " ", link(first.policy, "policy", first.policy)) if first else None
+    return [f"{len(running) or 'nothing'}{waiting}", named]
 
 
 def _next(status: PolicyStatus | None, at: datetime) -> Child:
@@ -148,12 +155,22 @@ def _row(status: PolicyStatus, at: datetime) -> Sequence[Child]:
         due = ["paused until ", when(status.paused_until, zone, at)]
     return (
         [name, " ", where],
-        policy_badge(status.state),
+        [policy_badge(status.state), _going_on(status, at)],
         when(last.ended_at if last else None, zone, at),
         due,
         recovery(status, at),
         rto(status),
     )
+
+
+def _going_on(status: PolicyStatus, at: datetime) -> Child:
+    run = status.running
+    if run is None:
+        return None
+    since = run.started_at if run.state is RunState.RUNNING else run.queued_at or run.started_at
+    verb = "runs" if run.state is RunState.RUNNING else "waits"
+    told = f"{verb} for {age(max(at - since, timedelta()))}"
+    return tag("small", link(told, "run", run.id), class_="under")
 
 
 def recovery(status: PolicyStatus, at: datetime) -> Markup:

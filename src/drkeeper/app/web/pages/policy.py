@@ -122,6 +122,8 @@ def _points(found: PolicyFacts, zone: ZoneInfo, at: datetime) -> Child:
     ]
     first, last = points[0].consistent_at, points[-1].consistent_at
     words = f"{count_of(len(points), 'recovery point')} since {local(first, zone)}, the newest {ago(last, at)}"
+    if proven := sum(dot.proven for dot in dots):
+        words += f"; {proven} proven, in green"
     promise = found.status.rpo_target
     if promise is not None:
         late = _too_far_apart(points, at, promise)
@@ -248,7 +250,7 @@ def _log(found: PolicyFacts) -> Child:
     if found.log is None or not found.runs:
         return None
     newest = found.runs[0]
-    lines = found.log.text.splitlines()[-_LOG_LINES:]
-    shown = RunLog("\n".join(lines), cut=True)
+    lines = found.log.text.splitlines()
+    shown = RunLog("\n".join(lines[-_LOG_LINES:]), cut=found.log.cut or len(lines) > _LOG_LINES)
     whole = tag("p", link("The whole run", "run", newest.id))
     return section("Log of the newest run", log_box(shown, newest.id), whole, name="log")

@@ -39,7 +39,12 @@ def runs_page(
     """
     shown = runs[:A_PAGE]
     empty = tag("p", "There are none.", class_="muted")
-    listing = runs_table(shown, lambda run: zone_of_policy(overview, run.policy), overview.at)
+    listing = runs_table(
+        shown,
+        lambda run: zone_of_policy(overview, run.policy),
+        overview.at,
+        of_policy=policy is not None,
+    )
     body = [
         tag("h1", f"Runs of {policy}" if policy else "Runs"),
         _choice(overview, policy, state),

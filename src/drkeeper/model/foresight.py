@@ -101,7 +101,8 @@ def reasons(policy: Policy, run: SimulatedRun) -> Iterator[str]:
     """Say why a run begins when it does, unless it is just its time."""
     late = run.began - run.slot > _LATE
     pause = policy.pause
-    if pause is not None and run.slot < pause.until <= run.began:
+    just_paused = pause is not None and run.slot == pause.until and run.missed
+    if pause is not None and (just_paused or run.slot < pause.until <= run.began):
         yield f"the pause ends: {pause.reason}"
     elif late and closed_until(policy.limits.closed, policy.zone, run.slot) is not None:
         windows = ", ".join(map(str, policy.limits.closed))

@@ -133,6 +133,9 @@ def _tell_runs(called: Invocation, found: Sequence[Foreseen]) -> None:
             output.result(f"  and {more} more until {moment(foreseen.end, policy.zone)}")
         elif not rows:
             output.result(f"  nothing until {moment(foreseen.end, policy.zone)}")
+        for each in foreseen.left_out[:SHOWN]:
+            slot = moment(each.slot, policy.zone)
+            output.result(f"  no run for {slot} and {each.missed - 1} before: the next is near")
         output.result(f"  {_promise(foreseen)}")
 
 

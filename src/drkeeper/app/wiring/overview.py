@@ -210,7 +210,7 @@ def read_overview(configuration: Configuration, clock: Clock) -> Overview:
     try:
         memory = _read(configuration, clock)
     except DrkeeperError as error:
-        hint = error.hint or "Run drkeeper ledger verify."
+        hint = f"Run drkeeper ledger verify. {error.hint or ''}".strip()
         message = f"the ledger cannot be read, so that nothing is known of any policy: {error}"
         subject = Subject("daemon", configuration.host)
         trouble = Condition(AlarmKind.LEDGER_TROUBLE, subject, message, hint, now)

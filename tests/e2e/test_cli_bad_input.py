@@ -20,6 +20,7 @@ source:
     paths: [{path}]
 """
 
+BAD = "policy: bad\nsource: {files: {paths: [/a]}}\n"
 
 PRCTL = ctypes.CDLL(None).prctl
 
@@ -97,6 +98,17 @@ def test_an_unreadable_file_is_a_warning(installed):
         ("policy: bad\x00\n", "U+0000"),
         ("policy: bad\nsource: {postgresql: {service: x}}\n", "not in this release"),
         ("policy: \udcff\n", "not UTF-8"),
+        (f"{BAD}pause: {{reason: later}}\n", "3:1: key 'until' is missing"),
+        (f"{BAD}pause: {{until: 2999-01-01}}\n", "3:16: 2999-01-01T00:00:00Z is more than 366"),
+        (f"{BAD}schedule: hourly\njitter: 2h\n", "4:9: 2 h is longer than the shortest pause"),
+        (
+            f"{BAD}limits: {{closed: [00:00-12:00, 12:00-00:00]}}\n",
+            "3:18: these close every minute",
+        ),
+        (f"{BAD}hooks: {{before_backup: [/bin/a, /bin/b]}}\n", "3:9: hooks.before_backup: is this"),
+        (f"{BAD}hooks: {{before_backup: [sh, -c, rm]}}\n", "'sh' is not the absolute path"),
+        (f"{BAD}notify: [ops]\n", "3:10: no channel 'ops' below notify"),
+        (f"{BAD}retention: {{minimum: 9}}\n", "3:22: without another rule"),
     ],
 )
 def test_garbage_and_hostile_policies_are_refused(installed, text, told):

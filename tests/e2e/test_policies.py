@@ -89,10 +89,10 @@ def test_a_channel_that_is_not_there_is_refused(tmp_path):
     settings = installed.etc / "drkeeper.yaml"
     settings.write_text(settings.read_text() + "notify:\n  ops: {apprise: {}}\n")
     path = installed.policy(
-        "p", f"policy: p\nsource: {{files: {{paths: [{installed.source}]}}}}\nnotify: [opps]\n"
+        "p", f"policy: p\nsource: {{files: {{paths: [{installed.source}]}}}}\nnotify: [opz]\n"
     )
     expect(installed.run("policy", "check"), 13, f"{path}:3:10: ", "did you mean 'ops'")
-    path.write_text(path.read_text().replace("opps", "ops"))
+    path.write_text(path.read_text().replace("opz", "ops"))
     installed.done("policy", "check")
     installed.done("backup", "p")  # which needs no secret of a channel
 

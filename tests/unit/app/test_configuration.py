@@ -1,9 +1,10 @@
 """Configuration files: what they say, and everything that can be wrong with them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from doubles.clock import FakeClock
 from drkeeper.app.config.configuration import (
     RepositorySettings,
     load_configuration,
@@ -13,7 +14,9 @@ from drkeeper.app.config.locations import find_locations
 from drkeeper.app.config.problems import InvalidFilesError
 from drkeeper.app.config.samples import policy_text, settings_text
 from drkeeper.errors import ConfigurationError
+from drkeeper.model.policy import Hook, Pause
 
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SETTINGS = "repositories:\n  primary:\n    store: /backup\n"
 POLICY = "policy: home\nsource:\n  files:\n    paths: [/home]\n"
 
@@ -28,7 +31,8 @@ def installation(tmp_path):
             (tmp_path / "drkeeper.yaml").write_text(settings)
         for name, text in policies.items():
             (tmp_path / "policies.d" / f"{name}.yaml").write_text(text)
-        return load_configuration(find_locations({}, config=str(tmp_path), root=True))
+        locations = find_locations({}, config=str(tmp_path), root=True)
+        return load_configuration(locations, variables={}, clock=FakeClock(NOW))
 
     return load
 
@@ -55,9 +59,13 @@ retention: {last: 3, within: 2d, hourly: 24, daily: 7, weekly: 5, monthly: 12, y
 objectives: {rpo: 25h, rto: 30m}
 repository: primary
 tags: {team: web}
-limits: {memory: 512 MiB, workers: 4, compression: 3}
+limits:
+  {memory: 512 MiB, workers: 4, compression: 3, nice: 10, upload: 5 MiB/s, closed: [22:00-06:00]}
+jitter: 20m
+pause: {until: 2026-12-24 14:30, reason: moving}
+notify: [ops]
 """
-    policy = installation(p=text).policy("home")
+    policy = installation(SETTINGS + "notify: {ops: {apprise: {}}}\n", p=text).policy("home")
     assert policy.source.paths == ("/home", "/etc")
     assert policy.source.exclude_larger_than == 50 * 2**30
     assert not policy.source.one_file_system
@@ -66,7 +74,13 @@ limits: {memory: 512 MiB, workers: 4, compression: 3}
     assert policy.objectives.rpo == timedelta(hours=25)
     assert policy.retention.within == timedelta(days=2)
     assert policy.limits.memory_bytes == 512 * 2**20
+    assert policy.retention.minimum == 1
     assert policy.tags == {"team": "web"}
+    assert (policy.limits.nice, policy.limits.upload) == (10, 5 * 2**20)
+    assert [str(window) for window in policy.limits.closed] == ["22:00-06:00"]
+    assert timedelta() <= policy.offset < policy.jitter == timedelta(minutes=20)
+    assert policy.pause == Pause(datetime(2026, 12, 24, 13, 30, tzinfo=UTC), "moving")
+    assert policy.notify == ("ops",)
 
 
 def test_a_repository_is_read_with_its_limits(installation):
@@ -113,7 +127,35 @@ repositories:
         ("capture: {ship_interval: 10s}\n", ["continuous log shipping is not in this release"]),
         ("drill: {schedule: daily}\n", ["drills is not in this release"]),
         ("hooks: {before_backup: [x]}\n", ["'x' is not the absolute path of a program"]),
+        ("hooks: {before_backup: [/x y]}\n", ["has spaces, and no shell splits it"]),
+        ("hooks: {before_backup: [/x/../y]}\n", ["has . or .. in it"]),
+        ("hooks: {before_backup: [/x/]}\n", ["not the absolute path of a program"]),
+        ("hooks: {before_backup: /x}\n", ["a command is a list of words"]),
+        ("hooks: {before_backup: {command: [/x]}}\n", ["a command is a list of words"]),
+        ("hooks: {before_backup: [/x, /y]}\n", ["[[/x, /y]] for one, or a list for each"]),
+        ("hooks: {before_backup: [[/x], /y]}\n", ["before_backup.1: a command is a list"]),
+        ("hooks: {before_backup: [[]]}\n", ["before_backup.0: the list must not be empty"]),
+        ("hooks: {before_backup: [/x, 5]}\n", ["before_backup.1: expected text"]),
+        ('hooks: {before_backup: [/x, "\\0"]}\n', ["cannot hold the character U+0000"]),
+        ("hooks: {before_backup: [{command: [/x], timeout: 2d}]}\n", ["at most 1d"]),
+        ("hooks: {before_backup: [{timeout: 2s}]}\n", ["key 'command' is missing"]),
+        ("hooks: {after_backup: [{command: [/x], essential: true}]}\n", ["leave essential out"]),
+        ("hooks: {before: [/x]}\n", ["did you mean 'before_backup'?"]),
         ("notify: [ops]\n", ["no channel 'ops' below notify"]),
+        ("notify: ops\n", ["notify: expected a list"]),
+        ("jitter: 5m\n", ["there is none; leave it out"]),
+        ("pause: {reason: moving}\n", ["key 'until' is missing"]),
+        ("pause: {until: never}\n", ["'never' is no instant"]),
+        ("pause: {until: 2026-02-30}\n", ["not in the calendar"]),
+        ("pause: {until: 2096-02-20}\n", ["more than 366 days away"]),
+        ("pause: 3d\n", ["pause: expected keys and values"]),
+        ("limits: {closed: [00:00-12:00, 12:00-00:00]}\n", ["every minute of the day"]),
+        ("limits: {closed: [08:00]}\n", ["'08:00' is not a window"]),
+        ("limits: {closed: 08:00-18:00}\n", ["limits.closed: expected a list"]),
+        ("limits: {nice: -5}\n", ["limits.nice"]),
+        ("limits: {upload: 5}\n", ["limits.upload: expected text"]),
+        ("retention: {minimum: 3}\n", ["leave minimum out or add a rule"]),
+        ("retention: {daily: 3, minimum: 0}\n", ["retention.minimum"]),
         ("db_password: geheim\n", ["secrets do not belong in this file"]),
     ],
 )
@@ -123,6 +165,95 @@ def test_each_mistake_in_a_policy_is_named(installation, text, expected):
     assert len(told) == len(expected)
     assert all(part in line for line, part in zip(told, expected, strict=True))
     assert told[0].startswith("5: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "longest"),
+    [
+        ("schedule: hourly\njitter: 61m\n", "1 h"),
+        ("schedule: daily\njitter: 25h\n", "1 d"),
+        ("schedule: 0 8,9 * * *\njitter: 2h\n", "1 h"),
+        ("schedule: every 30m\njitter: 1h\n", "30 min"),
+        ("schedule: monthly\njitter: 30d\n", "28 d"),
+    ],
+)
+def test_a_jitter_longer_than_the_shortest_pause_is_refused(installation, text, longest):
+    """It would let a run catch up with the one before; the message says how long it may be."""
+    told = messages(installation(p=POLICY + text))
+    assert len(told) == 1
+    assert told[0].endswith(f"write at most {longest}")
+
+
+def test_the_longest_jitter_is_allowed(installation):
+    """The delay itself is always shorter."""
+    found = installation(p=POLICY + "schedule: hourly\njitter: 60m\n")
+    assert found.policies["home"].offset < timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[/bin/q, --fast]", [("/bin/q", "--fast")]),
+        ("[[/bin/q, --fast]]", [("/bin/q", "--fast")]),
+        ("[[/bin/touch, /run/x], [/bin/q]]", [("/bin/touch", "/run/x"), ("/bin/q",)]),
+        ("[{command: [/bin/q, /x]}, [/bin/r]]", [("/bin/q", "/x"), ("/bin/r",)]),
+        ('[/bin/q, "", " /x"]', [("/bin/q", "", " /x")]),
+        ("[/bin/q]", [("/bin/q",)]),
+        ("[]", []),
+    ],
+)
+def test_commands_are_words_and_never_split(installation, value, expected):
+    """A list of words is one command; one of lists, or of keys and values, is several."""
+    policy = installation(p=f"{POLICY}hooks: {{before_backup: {value}}}\n").policy("home")
+    assert [hook.command for hook in policy.hooks.before_backup] == expected
+
+
+def test_hooks_have_their_defaults(installation):
+    """Five minutes; essential before the backup, and never after it."""
+    text = "hooks: {before_backup: [/a], after_backup: [/b], after_failure: [{command: [/c], timeout: 9s}]}\n"
+    hooks = installation(p=POLICY + text).policy("home").hooks
+    assert hooks.before_backup == (Hook(("/a",), timedelta(minutes=5), essential=True),)
+    assert hooks.after_backup == (Hook(("/b",), timedelta(minutes=5), essential=False),)
+    assert hooks.after_failure == (Hook(("/c",), timedelta(seconds=9), essential=False),)
+    optional = "hooks: {before_backup: [{command: [/a], essential: false}]}\n"
+    assert not installation(p=POLICY + optional).policy("home").hooks.before_backup[0].essential
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        ("2026-12-24", datetime(2026, 12, 23, 23, tzinfo=UTC)),
+        ("2026-12-24 14:30", datetime(2026, 12, 24, 13, 30, tzinfo=UTC)),
+        ("2026-12-24T14:30:00Z", datetime(2026, 12, 24, 14, 30, tzinfo=UTC)),
+        ("2026-12-24T14:30:00-05:00", datetime(2026, 12, 24, 19, 30, tzinfo=UTC)),
+        ("2027-03-28 02:30", datetime(2027, 3, 28, 1, tzinfo=UTC)),  # the clock jumps over it
+        ("1999-01-01", datetime(1998, 12, 31, 23, tzinfo=UTC)),  # over, and no mistake
+    ],
+)
+def test_the_end_of_a_pause_is_an_instant(installation, until, expected):
+    """A day, a time on the wall of the policy's zone, or RFC 3339."""
+    text = f"{POLICY}time_zone: Europe/Berlin\npause: {{until: '{until}'}}\n"
+    assert installation(p=text).policy("home").pause == Pause(expected, "")
+
+
+def test_the_delay_of_a_policy_is_its_own(installation):
+    """The same on every start, another one for another policy or host."""
+    text = "schedule: daily\njitter: 10h\n"
+    both = {"a": POLICY + text, "b": POLICY.replace("home", "b", 1) + text}
+    found = {host: installation(f"{SETTINGS}host: {host}\n", **both) for host in ("x", "y")}
+    again = installation(f"{SETTINGS}host: x\n", **both)
+    offsets = [found[h].policies[p].offset for h in found for p in ("home", "b")]
+    assert len(set(offsets)) == 4
+    assert again.policies == found["x"].policies
+    assert found["x"].definitions() == found["y"].definitions()
+
+
+def test_a_definition_is_what_a_policy_means(installation):
+    """It changes with the meaning, and not with comments, order or spelling."""
+    one = installation(p=POLICY + "schedule: daily at 02:30\njitter: 60s\n").definitions()
+    same = installation(p="# new\njitter: 1m\n" + POLICY + "schedule: daily at  2:30\n")
+    other = installation(p=POLICY + "schedule: daily at 02:31\njitter: 60s\n").definitions()
+    assert one == same.definitions() != other
 
 
 def test_a_source_of_a_later_release_is_named_once(installation):

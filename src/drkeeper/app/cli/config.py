@@ -1,13 +1,17 @@
 """``drkeeper config``: where configuration is and what it says."""
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 from drkeeper.app.cli.commands import group
 from drkeeper.app.cli.invocation import this_invocation
 from drkeeper.app.cli.text import table
 from drkeeper.app.config.files import is_there
+from drkeeper.app.config.settings import WebSettings
+from drkeeper.app.wiring.runs import ledger_place, shown_place
 from drkeeper.errors import ConfigurationError
+from drkeeper.model.quantities import format_duration
 
 
 @group()
@@ -59,6 +63,11 @@ def show() -> None:
                 name: asdict(settings) for name, settings in configuration.repositories.items()
             },
             "policies": sorted(configuration.policies),
+            "channels": sorted(configuration.channels),
+            "daemon": asdict(configuration.daemon),
+            "web": _shown_web(configuration.web),
+            "log": asdict(configuration.log),
+            "ledger": shown_place(ledger_place(configuration)),
         }
     )
     called.output.result(f"host: {configuration.host}")
@@ -67,8 +76,40 @@ def show() -> None:
         called.output.result(f"repository {name}:")
         for key, value in asdict(settings).items():
             if key != "name" and value is not None:
-                called.output.result(f"  {key}: {value}")
+                called.output.result(f"  {key}: {_text(value)}")
     for name in sorted(configuration.policies):
         policy = configuration.policies[name]
         protected = ", ".join(policy.source.paths)
         called.output.result(f"policy {name}: {protected} -> {policy.repository}")
+    for name in sorted(configuration.channels):
+        called.output.result(f"channel {name}")
+    sections = {
+        "daemon": asdict(configuration.daemon),
+        "web": _shown_web(configuration.web),
+        "log": asdict(configuration.log),
+    }
+    for name, section in sections.items():
+        said = ", ".join(f"{key} {_text(value)}" for key, value in section.items())
+        called.output.result(f"{name}: {said}")
+    called.output.result(f"ledger: {shown_place(ledger_place(configuration))}")
+
+
+def _shown_web(web: WebSettings) -> dict[str, object]:
+    """Return the settings of the page; of its token, only whether there is one."""
+    return {
+        "listen": web.listen,
+        "token": web.token is not None,
+        "textfile": None if web.textfile is None else str(web.textfile),
+    }
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case timedelta():
+            return format_duration(value)
+        case _:
+            return str(value)

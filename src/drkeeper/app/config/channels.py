@@ -5,7 +5,7 @@ from typing import Final
 
 from drkeeper.app.config.fields import check_web_address
 from drkeeper.app.config.secrets import find_secret
-from drkeeper.app.config.settings_schema import ChannelSection
+from drkeeper.app.config.settings_schema import ChannelSection, variable_of
 from drkeeper.errors import ConfigurationError
 from drkeeper.model.channel import (
     AppriseChannel,
@@ -50,15 +50,6 @@ class Channels(Mapping[str, Channel]):
 
     def __len__(self) -> int:
         return len(self._sections)
-
-
-def variable_of(channel: str, what: str) -> str:
-    """Return the part of a variable's name that names a secret of a channel.
-
-    ``NOTIFY_OPS_URL`` for the channel ``ops``: the variables are ``DRKEEPER_NOTIFY_OPS_URL`` and
-    so on, the systemd credential is ``drkeeper.notify_ops_url``.
-    """
-    return f"NOTIFY_{channel.replace('-', '_').replace('.', '_')}_{what}".upper()
 
 
 def same_variables(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from drkeeper.app.config.document import (
 )
 from drkeeper.app.config.problems import Mark, Problem, excerpt_of
 from drkeeper.app.config.schema import NOT_YET, is_secret_word
-from drkeeper.app.config.settings_schema import SECRET_KEYS
+from drkeeper.app.config.settings_schema import SECRET_KEYS, variable_of
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -105,7 +105,7 @@ def _extra(document: Document, where: Location, model: type[BaseModel]) -> Probl
             found.file, mark, f"{key!r}: {NOT_YET[words]} is not in this release", found.excerpt
         )
     if words[-2:] in SECRET_KEYS:
-        variable = f"DRKEEPER_NOTIFY_{words[-3].upper()}_{SECRET_KEYS[words[-2:]]}_FILE"
+        variable = f"DRKEEPER_{variable_of(words[-3], SECRET_KEYS[words[-2:]])}_FILE"
         message = f"{key!r} is a secret, and does not belong in this file; set {variable}"
         return Problem(found.file, mark, message, found.excerpt)
     if is_secret_word(key):

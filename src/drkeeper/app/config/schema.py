@@ -134,7 +134,9 @@ class HookSection(Strict):
 
 
 def _form_of_hooks(value: object) -> str:
-    several = isinstance(value, list) and any(isinstance(item, list | dict) for item in value)
+    several = isinstance(value, list) and (
+        not value or any(isinstance(item, list | dict) for item in value)
+    )
     return "[commands]" if several else "[words]"
 
 

@@ -39,6 +39,15 @@ SECRET_KEYS: Final[dict[tuple[str, ...], str]] = {
 """Keys of channels that people expect, and the variable in which the secret stands instead."""
 
 
+def variable_of(channel: str, what: str) -> str:
+    """Return the part of a variable's name that names a secret of a channel.
+
+    ``NOTIFY_OPS_URL`` for the channel ``ops``: the variables are ``DRKEEPER_NOTIFY_OPS_URL`` and
+    so on, the systemd credential is ``drkeeper.notify_ops_url``.
+    """
+    return f"NOTIFY_{channel.replace('-', '_').replace('.', '_')}_{what}".upper()
+
+
 def _between(least: timedelta, most: timedelta) -> Callable[[timedelta], timedelta]:
     def check(duration: timedelta) -> timedelta:
         if not least <= duration <= most:

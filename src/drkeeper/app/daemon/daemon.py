@@ -32,8 +32,6 @@ _SIGNALLED: Final = 128
 """Source: POSIX shell, "Exit status": a process that a signal ended."""
 _MORE_TIME: Final = timedelta(seconds=30)
 """Asked for again and again while runs bring their work to safety."""
-_FIRST_TICK: Final = timedelta(seconds=60)
-"""A ledger that is in trouble does not keep the daemon from being ready to tell so."""
 _END_SOON: Final = timedelta(seconds=5)
 
 
@@ -131,10 +129,9 @@ class _Daemon:
         self._supervisor.status("verifying the ledger")
         self._parts.verifier.verify_when_due()
         self._in_force.tell(self._concerns)
-        self._parts.begin()
         watching = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         watching.start()
-        self._parts.tick_rounds.wait_for_first(_FIRST_TICK)
+        self._parts.begin()
         self._supervisor.ready()
         log("daemon.ready")
         number = self._listen()

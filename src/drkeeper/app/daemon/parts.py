@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
 _END_OF_TICK = timedelta(seconds=2)
+_FIRST_TICK = timedelta(seconds=60)
+"""A ledger that is in trouble does not keep the daemon from being ready to tell so."""
 
 
 class Parts:
@@ -81,9 +83,11 @@ class Parts:
         """Begin everything; nothing here waits for long."""
         self._courier.start()
         self._window.open()
-        self._look_rounds.begin()
         self.tick_rounds.begin()
         self._clockwork.begin()
+        # One after the other: what the first reads of a large ledger is memory for the second.
+        self.tick_rounds.wait_for_first(_FIRST_TICK)
+        self._look_rounds.begin()
         self._prober.begin()
 
     def reload(self) -> None:

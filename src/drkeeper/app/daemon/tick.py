@@ -12,6 +12,7 @@ from drkeeper.app.wiring.execution import Log, Running
 from drkeeper.app.wiring.planning import Due, Planner, queue_due
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
+from drkeeper.model.instants import rfc3339
 from drkeeper.model.planner import Decision
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import RunFailure, RunId, RunState
@@ -140,7 +141,7 @@ class Tick:
                 run=each.run,
                 policy=each.policy.name,
                 why=decision.why.value if decision else None,
-                slot=decision.slot if decision else None,
+                slot=rfc3339(decision.slot) if decision and decision.slot else None,
                 missed=decision.missed if decision else None,
                 attempt=decision.attempt if decision else None,
             )

@@ -6,7 +6,7 @@ computed again. With nothing new in the ledger, a tick over a thousand policies 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -44,15 +44,6 @@ class Due:
     decision: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What is known of one policy's runs."""
-
-    known_since: datetime
-    runs: tuple[Run, ...] = ()
-    newest_point: datetime | None = None
-
-
 @dataclass(slots=True)
 class _Plan:
     """One policy's decision, and what it was computed from."""
@@ -84,7 +75,7 @@ class Planner:
     records: bool = True
     _configuration: Configuration | None = None
     _last: "Event | None" = None
-    _memories: dict[str, _Memory] = field(default_factory=dict)
+    _memories: dict[str, History] = field(default_factory=dict)
     _plans: dict[str, _Plan] = field(default_factory=dict)
     _owners: dict[str, str | None] = field(default_factory=dict)
     _queued: dict[RunId, str] = field(default_factory=dict)
@@ -139,14 +130,8 @@ class Planner:
         known = self._plans.get(policy.name)
         if known is not None and known.holds(policy, now):
             return known.decision
-        memory = self._memories.get(policy.name) or _Memory(now)
-        history = history_of(
-            policy,
-            memory.runs,
-            known_since=memory.known_since,
-            newest_point=memory.newest_point,
-            since_start=since_start,
-        )
+        memory = self._memories.get(policy.name) or History(known_since=now)
+        history = replace(memory, since_start=since_start)
         decision = decide(policy, history, now)
         self._plans[policy.name] = _Plan(policy, now, history, decision)
         return decision
@@ -163,10 +148,11 @@ class Planner:
             self._ask_for_all(configuration, ledger, now)
             return
         for name in touched:
-            if name in self._memories:
+            if name in self._memories and name in configuration.policies:
                 runs = ledger.runs(name, limit=REMEMBERED)
                 points = ledger.recovery_points(name, limit=1)
-                self._remember(name, self._memories[name].known_since, runs, points[:1])
+                policy, since = configuration.policies[name], self._memories[name].known_since
+                self._remember(policy, since, runs, points[:1])
 
     def _forget(self) -> None:
         self._last = None
@@ -218,20 +204,23 @@ class Planner:
         seen = ledger.policies()
         runs = ledger.recent_runs(REMEMBERED)
         points = ledger.newest_points()
-        for name in configuration.policies:
+        for name, policy in configuration.policies.items():
             since = seen[name].first_seen_at if name in seen else now
             point = [points[name]] if name in points else []
-            self._remember(name, since, runs.get(name, ()), point)
+            self._remember(policy, since, runs.pop(name, ()), point)
 
     def _remember(
         self,
-        name: str,
+        policy: Policy,
         known_since: datetime,
         runs: Sequence[Run],
         points: Sequence[RecoveryPoint],
     ) -> None:
-        newest = points[0].consistent_at if points else None
-        self._memories[name] = _Memory(known_since, tuple(runs), newest)
+        # Not the runs themselves: of a thousand policies they would fill some forty megabytes.
+        name, newest = policy.name, points[0].consistent_at if points else None
+        self._memories[name] = history_of(
+            policy, runs, known_since=known_since, newest_point=newest
+        )
         self._plans.pop(name, None)
         for run in [run for run, policy in self._queued.items() if policy == name]:
             del self._queued[run]

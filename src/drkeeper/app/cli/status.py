@@ -13,7 +13,7 @@ from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.output import Output
 from drkeeper.app.cli.paint import Paint, paint_of
-from drkeeper.app.cli.text import WIDTH, brief, moment, paragraph, safe, table
+from drkeeper.app.cli.text import WIDTH, brief, moment, paragraph, safe, sentences, table
 from drkeeper.app.wiring.overview import all_conditions, read_overview
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Level
 from drkeeper.model.assessment import misses_objective
@@ -160,7 +160,7 @@ def _tell_people(called: Invocation, report: Report) -> None:
         word = paint(f"{condition.kind.value}:", _LEVEL_COLOURS[condition.level])
         for line in paragraph(safe(condition.message), first=f"{condition.kind.value}: "):
             output.result(line.replace(f"{condition.kind.value}:", word, 1))
-        for line in paragraph(safe(condition.hint), first="  "):
+        for line in sentences(safe(condition.hint)):
             output.result(line)
 
 

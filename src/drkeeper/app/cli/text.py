@@ -74,16 +74,28 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
     return lines
 
 
+_COMMAND = re.compile(r"\b(?:drkeeper|systemctl|journalctl|kill) .*?(?=[,;]|\.(?: |$)|$)")
+_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
+_NO_BREAK = "\xa0"
+
+
 def paragraph(text: str, *, first: str = "") -> list[str]:
-    """Break ``text`` into lines of a screen, further ones indented; words are never broken."""
-    return textwrap.wrap(
-        text,
+    """Break ``text`` into lines of a screen, further ones indented; commands are never broken."""
+    kept = _COMMAND.sub(lambda match: match[0].replace(" ", _NO_BREAK), text)
+    lines = textwrap.wrap(
+        kept,
         WIDTH,
         initial_indent=first,
         subsequent_indent="  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+def sentences(text: str) -> list[str]:
+    """Break a hint into its sentences, each on lines of its own, indented."""
+    return [line for part in _SENTENCES.split(text) for line in paragraph(part, first="  ")]
 
 
 def moment(instant: datetime, zone: tzinfo) -> str:

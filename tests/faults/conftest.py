@@ -10,6 +10,7 @@ import pytest
 
 from faults.forking import Forker
 from faults.scenarios import Worlds
+from services.postgresql import postgresql  # noqa: F401 - a fixture
 
 
 def _quick_folder() -> str | None:

@@ -18,7 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from doubles.faultpoints import registered_points
 from doubles.ledgers import (
+    BEGINNING,
+    condition,
     ledger_at,
     live_through,
     nobody_lives,
@@ -27,7 +30,11 @@ from doubles.ledgers import (
 )
 from drkeeper import faults
 from drkeeper.errors import DrkeeperError, LedgerError, NoSpaceError
-from drkeeper.model.run import Operation, RunState
+from drkeeper.ledger.postgresql import is_url
+from drkeeper.model.run import Operation, RunFailure, RunState
+from services.postgresql import fresh_schema
+
+MINUTE = timedelta(minutes=1)
 
 TESTS = str(Path(__file__).resolve().parents[1])
 
@@ -65,12 +72,35 @@ def path(tmp_path):
     return path
 
 
-def test_eight_processes_write_at_once(path):
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)]
+
+
+@pytest.fixture(params=KINDS)
+def fresh(request, tmp_path):
+    """Gives places where there is no ledger yet: paths, or URLs of empty schemas."""
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        return lambda _name="": fresh_schema(server)
+    return lambda name="one": tmp_path / name / "state" / "ledger.sqlite"
+
+
+@pytest.fixture
+def place(fresh):
+    return fresh()
+
+
+def assert_alone(place):
+    """Beside a ledger that is a file there is no other."""
+    assert is_url(str(place)) or os.listdir(place.parent) == ["ledger.sqlite"]
+
+
+def test_eight_processes_write_at_once(place):
     """Eight writers with fifty appends each lose nothing, and the chain has no gap."""
-    writers = [writer(path, f"policy{n}", 34) for n in range(8)]
+    ledger_at(place).close()
+    writers = [writer(place, f"policy{n}", 34) for n in range(8)]
     acknowledged = [one.communicate(timeout=120)[0].splitlines() for one in writers]
     assert [one.returncode for one in writers] == [0] * 8
-    with ledger_at(path) as ledger:
+    with ledger_at(place) as ledger:
         report = ledger.verify()
         assert report.ok
         assert report.events == 1 + 8 * (34 + 2 * 17)
@@ -81,33 +111,32 @@ def test_eight_processes_write_at_once(path):
         assert not ended or states[run] is RunState.SUCCEEDED
 
 
-def test_processes_that_make_the_ledger_at_once_make_one(tmp_path):
+def test_processes_that_make_the_ledger_at_once_make_one(place):
     """Of four first runs on a machine, one makes the ledger and all write to it."""
-    path = tmp_path / "state" / "ledger.sqlite"
-    writers = [writer(path, f"policy{n}", 3) for n in range(4)]
+    writers = [writer(place, f"policy{n}", 3) for n in range(4)]
     for one in writers:
         one.communicate(timeout=60)
     assert [one.returncode for one in writers] == [0] * 4
-    with ledger_at(path) as ledger:
+    with ledger_at(place) as ledger:
         assert ledger.verify().ok
         assert len(ledger.runs()) == 12
-    assert os.listdir(path.parent) == ["ledger.sqlite"]
+    assert_alone(place)
 
 
-def kill_writers(path, *, times):
+def kill_writers(place, *, times):
     """Kill a writing process again and again; after each, what was acknowledged is there."""
     chance = random.Random(5)
     acknowledged = []
     for _ in range(times):
-        victim = writer(path, "shop", 10_000)
+        victim = writer(place, "shop", 10_000)
         victim.stdout.readline()  # it writes
         time.sleep(chance.uniform(0, 0.06))
         victim.send_signal(signal.SIGKILL)
         acknowledged += victim.communicate()[0].splitlines()
-        with ledger_at(path) as ledger:
+        with ledger_at(place) as ledger:
             assert ledger.verify().ok
             ledger.interrupt_dead_runs(nobody_lives)
-    with ledger_at(path) as ledger:
+    with ledger_at(place) as ledger:
         states = {run.id: run.state for run in ledger.runs(limit=10**6)}
         assert ledger.verify().ok
     whole = [line for line in acknowledged if len(line.split(" ")[0]) == 16]
@@ -116,18 +145,18 @@ def kill_writers(path, *, times):
         run, _, ended = line.partition(" ")
         expected = {RunState.SUCCEEDED} if ended == "ended" else set(RunState) - {RunState.RUNNING}
         assert states[run] in expected
-    assert os.listdir(path.parent) == ["ledger.sqlite"]
+    assert_alone(place)
 
 
-def test_a_killed_writer_loses_nothing_it_was_told_is_kept(path):
+def test_a_killed_writer_loses_nothing_it_was_told_is_kept(place):
     """After SIGKILL at any instant the ledger verifies and holds every acknowledged event."""
-    kill_writers(path, times=8)
+    kill_writers(place, times=8)
 
 
 @pytest.mark.soak
-def test_many_killed_writers_lose_nothing(path):
+def test_many_killed_writers_lose_nothing(place):
     """As above, three hundred times."""
-    kill_writers(path, times=300)
+    kill_writers(place, times=300)
 
 
 class Controller:
@@ -158,64 +187,95 @@ def controlled():
     faults.install(None)
 
 
-def work(path):
+def work(place):
     """Everything that a ledger does, from being made."""
-    with ledger_at(path) as ledger:
+    with ledger_at(place) as ledger:
+        ledger.see_policies({"home": "aa"})
         run = ledger.begin_run("home", Operation.BACKUP)
-        ledger.end_run(run, RunState.SUCCEEDED, made=[recovery_point(len(ledger.events()))])
-        ledger.begin_run("home", Operation.RESTORE)
+        ledger.end_run(run, RunState.SUCCEEDED, made=[recovery_point(ledger.last_event().seq)])
         ledger.interrupt_dead_runs(nobody_lives)
+        for queued in ledger.runs(states=[RunState.QUEUED]):
+            ledger.cancel_run(queued.id, RunFailure("Skipped", "no room", 0))
+        waiting = ledger.queue_run("home", Operation.RESTORE)
+        assert ledger.claim_run(waiting, lease=MINUTE)
+        ledger.renew_lease(waiting, lease=MINUTE, progress={"files": 1})
+        ledger.interrupt_dead_runs(nobody_lives)
+        alarm = ledger.raise_alarm(condition())
+        ledger.record_notification("mail", alarm.id, "raised", delivered=True)
+        ledger.clear_alarm(alarm.id)
+        ledger.beat("1.2.3", BEGINNING)
         ledger.rebuild_projections()
 
 
-def points_of_work(folder):
+def points_of_work(place):
     """Return how often each fault point is reached by ``work``."""
     controller = Controller()
     faults.install(controller)
     try:
-        work(folder / "state" / "ledger.sqlite")
+        work(place)
     finally:
         faults.install(None)
     return controller.seen
 
 
-def test_an_error_at_any_point_leaves_a_ledger_that_works(tmp_path, controlled):
+def hits_of(fresh, hits):
+    """First and last of a point's hits; of a server, which is slower and the same, the last."""
+    return {hits} if is_url(str(fresh("unused"))) else {1, hits}
+
+
+def test_an_error_at_any_point_leaves_a_ledger_that_works(fresh, controlled):
     """Cut at every fault point, first and last hit: what is left verifies, and work goes on."""
-    seen = points_of_work(tmp_path / "whole")
+    seen = points_of_work(fresh("whole"))
     assert len(seen) >= 18
     for name, hits in seen.items():
-        for hit in {1, hits}:
-            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.sqlite"
+        for hit in hits_of(fresh, hits):
+            place = fresh(f"{name}-{hit}")
             controlled(Controller(name, hit, cut))
             with pytest.raises(CutError):
-                work(path)
+                work(place)
             controlled(None)
-            _works(path)
+            _works(place)
 
 
-def test_a_crash_at_any_point_leaves_a_ledger_that_works(tmp_path, controlled):
+@pytest.mark.slow
+def test_a_crash_at_any_point_leaves_a_ledger_that_works(fresh, controlled):
     """The process ends at once at every fault point, first and last hit; the next one goes on."""
-    for name, hits in points_of_work(tmp_path / "whole").items():
-        for hit in {1, hits}:
-            path = tmp_path / f"{name}-{hit}" / "state" / "ledger.sqlite"
+    for name, hits in points_of_work(fresh("whole")).items():
+        for hit in hits_of(fresh, hits):
+            place = fresh(f"{name}-{hit}")
             child = os.fork()
             if child == 0:
                 controlled(Controller(name, hit, lambda: os._exit(99)))
                 try:
-                    work(path)
+                    work(place)
                 finally:
                     os._exit(1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 99, name
-            _works(path)
+            _works(place)
 
 
-def _works(path):
+@pytest.mark.integration
+def test_no_point_of_the_ledger_is_left_out(tmp_path, postgresql):
+    """Between them, the two databases reach every fault point of the ledger but a few.
+
+    Those are of changes of form, which have a test of their own, and of claims of notifications.
+    """
+    reached = set(points_of_work(tmp_path / "state" / "ledger.sqlite"))
+    reached |= set(points_of_work(fresh_schema(postgresql)))
+    others = ("ledger.schema.cop", "ledger.schema.upgrad", "ledger.claims.")
+    named = {name for name in registered_points() if name.startswith("ledger.")}
+    assert {name for name in named - reached if not name.startswith(others)} == set()
+
+
+def _works(place):
     """The ledger verifies, goes on, and left nothing lying about."""
-    work(path)
-    with ledger_at(path) as ledger:
+    work(place)
+    with ledger_at(place) as ledger:
         assert ledger.verify().ok
-        assert not any(run.state is RunState.RUNNING for run in ledger.runs())
-    assert os.listdir(path.parent) == ["ledger.sqlite"]
+        assert all(run.state.ended for run in ledger.runs())
+        assert ledger.leases() == []
+        assert ledger.open_alarms() == []
+    assert_alone(place)
 
 
 STEP = '"""Step."""\nrevision = "0002"\ndown_revision = "0001"\ndef upgrade():\n    pass\n'

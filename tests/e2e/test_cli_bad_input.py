@@ -103,7 +103,7 @@ def test_an_unreadable_file_is_a_warning(installed):
         (f"{BAD}schedule: hourly\njitter: 2h\n", "4:9: 2 h is longer than the shortest pause"),
         (
             f"{BAD}limits: {{closed: [00:00-12:00, 12:00-00:00]}}\n",
-            "3:18: these close every minute",
+            "3:10: these close every minute",
         ),
         (f"{BAD}hooks: {{before_backup: [/bin/a, /bin/b]}}\n", "3:9: hooks.before_backup: is this"),
         (f"{BAD}hooks: {{before_backup: [sh, -c, rm]}}\n", "'sh' is not the absolute path"),

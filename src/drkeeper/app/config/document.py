@@ -32,6 +32,8 @@ _FORBIDDEN = re.compile(
     # about; and marks that make a line look different from what it says.
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
+_NO_TEXT = frozenset(["", *"nN~tTfF+-.0123456789"])
+"""Everything that is not text begins with one of these, or is nothing."""
 _NULL = re.compile(r"(?:null|Null|NULL|~|)", re.ASCII)
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)", re.ASCII)
 _INT = re.compile(r"(?:[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15})", re.ASCII)
@@ -193,11 +195,14 @@ class _Reader:
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         mark = _mark(event)
-        self._count(mark, depth)
+        self._nodes += 1
+        if depth > DEEPEST or self._nodes > MOST_NODES:
+            self._refuse_size(mark, depth)
         if isinstance(event, yaml.AliasEvent):
             self._problem(mark, f"alias *{event.anchor} is refused; repeat the value")
             return Scalar("", plain=False, mark=mark)
-        self._look(event, mark)
+        if event.anchor or event.tag:
+            self._refuse_extras(event, mark)
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(event.value, plain=not event.style, mark=mark)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -230,20 +235,18 @@ class _Reader:
             mapping.items[key.text] = value
             mapping.keys[key.text] = key.mark
 
-    def _look(self, event: yaml.Event, mark: Mark) -> None:
-        if getattr(event, "anchor", None):
+    def _refuse_extras(self, event: yaml.Event, mark: Mark) -> None:
+        if event.anchor:
             self._problem(mark, "anchors (&) are refused; repeat the value where it is needed")
-        if getattr(event, "tag", None):
+        if event.tag:
             self._problem(mark, "tags (!) are refused; write the plain value")
 
-    def _count(self, mark: Mark, depth: int) -> None:
-        self._nodes += 1
+    def _refuse_size(self, mark: Mark, depth: int) -> None:
         if depth > DEEPEST:
             self._problem(mark, f"nested deeper than {DEEPEST} levels")
-            raise _StopError
-        if self._nodes > MOST_NODES:
+        else:
             self._problem(mark, f"more than {MOST_NODES} values")
-            raise _StopError
+        raise _StopError
 
     def _problem(self, mark: Mark | None, message: str) -> None:
         self.problems.append(Problem(self._file, mark, message, excerpt_of(self._text, mark)))
@@ -274,7 +277,8 @@ def plain_value(node: Node) -> object:
         case Sequence():
             return [plain_value(item) for item in node.items]
         case Scalar(text, plain):
-            return plain_scalar(text) if plain else text
+            # Asked in this order since most of what is written is text.
+            return plain_scalar(text) if plain and text[:1] in _NO_TEXT else text
 
 
 def plain_scalar(text: str) -> object:

@@ -23,7 +23,7 @@ from drkeeper.model.policy import (
 )
 from drkeeper.model.quantities import format_duration
 from drkeeper.model.retention import Retention
-from drkeeper.model.schedule import instant_of
+from drkeeper.model.schedule import SHORTEST, Unit, instant_of
 from drkeeper.model.slots import offset_of, shortest_pause
 from drkeeper.model.windows import never_opens
 
@@ -31,6 +31,14 @@ LONGEST_PAUSE: Final = timedelta(days=366)
 """A policy that is not wanted for longer is better removed."""
 _SOME_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Where pauses between slots are measured: the same file is right on every day, or on none."""
+_SHORT: Final = {
+    Unit.HOURLY: timedelta(minutes=30),
+    Unit.DAILY: timedelta(hours=20),
+    Unit.WEEKLY: timedelta(days=6),
+    Unit.MONTHLY: timedelta(days=27),
+    Unit.QUARTERLY: timedelta(days=80),
+}
+"""No schedule of these has a shorter pause, whatever clocks do."""
 _BEFORE: Final = "before_backup"
 _HOOKS: Final = (_BEFORE, "after_backup", "after_failure")
 
@@ -173,7 +181,12 @@ def _timing(file: PolicyFile, around: Surroundings) -> _Found:
     zone = ZoneInfo(file.time_zone or around.zone_name)
     if file.jitter is not None and file.schedule is None:
         yield ("jitter",), "jitter spreads a schedule, and there is none; leave it out"
-    elif file.jitter is not None and file.schedule is not None:
+    elif (
+        file.jitter is not None
+        and file.schedule is not None
+        # To look at its pauses takes a while, and most jitters are short.
+        and file.jitter > _SHORT.get(file.schedule.unit, SHORTEST)
+    ):
         shortest = shortest_pause(file.schedule, zone, _SOME_DAY)
         if file.jitter > shortest:
             message = (

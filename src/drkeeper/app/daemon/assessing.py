@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from drkeeper.ledger.events import Event
     from drkeeper.ledger.ledger import Ledger
 
-LOOK_EVERY: Final = timedelta(seconds=30)
+LOOK_EVERY: Final = timedelta(seconds=15)
 """How often all is looked at when nothing happens: what is overdue is noticed within a minute."""
 
 Reachable = Callable[[], Mapping[str, tuple[bool, datetime]]]

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
 _END_OF_TICK = timedelta(seconds=2)
+_COSTS = 400
+"""A look takes one part in so many of the time, at most: with many policies it comes less often."""
 _FIRST_TICK = timedelta(seconds=60)
 """A ledger that is in trouble does not keep the daemon from being ready to tell so."""
 
@@ -154,7 +156,7 @@ class Parts:
         return Rounds(
             self._tick,
             clock=self._clock,
-            every=self._at_start.daemon.tick,
+            patience=2 * self._at_start.daemon.tick,  # the clock that calls may fail
             name="tick",
             on_error=lambda error: log("tick.broken", error=repr(error)),
         )
@@ -201,7 +203,7 @@ class Parts:
         return Rounds(
             self._look,
             clock=self._clock,
-            every=LOOK_EVERY,
+            patience=LOOK_EVERY,
             name="look",
             on_error=lambda error: log("look.broken", error=repr(error)),
         )
@@ -258,7 +260,10 @@ class Parts:
         )
 
     def _look(self) -> None:
+        began_s = self._clock.monotonic()
         seen = self._rounder.look()
+        took = timedelta(seconds=self._clock.monotonic() - began_s)
+        self._look_rounds.patience = min(max(LOOK_EVERY, took * _COSTS), LOOK_EVERY * 3)
         self._window.open()
         self._window.write(seen)
         self.verifier.verify_when_due()

@@ -3,12 +3,8 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
 
 from drkeeper.clock import Clock
-
-_PATIENCE: Final = 2
-"""Pauses that are waited for the next call before looking anyhow: the clock that calls may fail."""
 
 
 class Rounds:
@@ -19,7 +15,7 @@ class Rounds:
     Args:
         work: What is done; an exception ends the round, not the thread.
         clock: Times the rounds.
-        every: How often a call is expected.
+        patience: How long a call is waited for before a round is done without; may be changed.
         name: Of the thread.
         on_error: Told of what ``work`` raised.
     """
@@ -29,13 +25,13 @@ class Rounds:
         work: Callable[[], None],
         *,
         clock: Clock,
-        every: timedelta,
+        patience: timedelta,
         name: str,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._work = work
         self._clock = clock
-        self._every_s = every.total_seconds()
+        self.patience = patience
         self._on_error = on_error
         self._called = threading.Event()
         self._ending = False
@@ -72,7 +68,7 @@ class Rounds:
 
     def _go_round(self) -> None:
         while True:
-            self._called.wait(self._every_s * _PATIENCE)
+            self._called.wait(self.patience.total_seconds())
             self._called.clear()
             if self._ending:
                 return

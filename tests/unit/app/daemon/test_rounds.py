@@ -48,7 +48,7 @@ def errors():
 
 @pytest.fixture
 def rounds(work, clock, errors):
-    made = Rounds(work, clock=clock, every=LONG, name="test", on_error=errors.append)
+    made = Rounds(work, clock=clock, patience=LONG, name="test", on_error=errors.append)
     yield made
     work.free.set()
     made.end(LONG)
@@ -79,7 +79,7 @@ def test_calls_during_a_round_are_one(rounds, work):
 def test_it_works_without_a_call_when_none_comes(work, clock, errors):
     """A clock that has stopped ticking stops nothing else."""
     rounds = Rounds(
-        work, clock=clock, every=timedelta(milliseconds=20), name="test", on_error=errors.append
+        work, clock=clock, patience=timedelta(milliseconds=20), name="test", on_error=errors.append
     )
     rounds.begin()
     assert all(work.done.acquire(timeout=5) for _ in range(3))

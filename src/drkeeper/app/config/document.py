@@ -201,8 +201,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             self._problem(mark, f"alias *{event.anchor} is refused; repeat the value")
             return Scalar("", plain=False, mark=mark)
-        if event.anchor or event.tag:
-            self._refuse_extras(event, mark)
+        self._look(event, mark)
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(event.value, plain=not event.style, mark=mark)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -235,10 +234,10 @@ class _Reader:
             mapping.items[key.text] = value
             mapping.keys[key.text] = key.mark
 
-    def _refuse_extras(self, event: yaml.Event, mark: Mark) -> None:
-        if event.anchor:
+    def _look(self, event: yaml.Event, mark: Mark) -> None:
+        if getattr(event, "anchor", None):
             self._problem(mark, "anchors (&) are refused; repeat the value where it is needed")
-        if event.tag:
+        if getattr(event, "tag", None):
             self._problem(mark, "tags (!) are refused; write the plain value")
 
     def _refuse_size(self, mark: Mark, depth: int) -> None:

@@ -33,6 +33,9 @@ long. Source: ours; longer than a store of daemons' ledger takes to be restarted
 RENEW_EVERY: Final = timedelta(seconds=10)
 """How often a run shows that it lives. Source: ours; a sixth of the lease."""
 
+_GRACE_S: Final = 1.0
+"""How long the end of a run waits for its last sign of life to be written."""
+
 Progress = Callable[[], Mapping[str, object]]
 """Tells how far a run is, in a few numbers and words; called from another thread."""
 
@@ -144,6 +147,8 @@ class RunRecord:
                     ledger.record_verification(point)
 
         self._try("how the run ended", record)
+        if self._renewer is not None:
+            self._renewer.join(_GRACE_S)
 
     def failed(self, error: BaseException) -> None:
         """Record that the run failed, or was interrupted."""

@@ -154,3 +154,24 @@ def test_a_calendar_with_outages(installed):
 def test_what_cannot_be_simulated_is_refused(installed, options):
     """With the option that is wrong."""
     expect(installed.run("plan", *options), 2, options[-2])
+
+
+def test_a_source_that_is_nearly_gone_is_told_until_somebody_agrees(installed):
+    """Refused, then *shrunk* with what to type; typed, all is well, also after the next run."""
+    many = installed.source / "many"
+    many.mkdir()
+    for number in range(30):
+        (many / str(number)).write_text("x" * 50)
+    installed.done("backup", "files")
+    for path in many.iterdir():
+        path.unlink()
+    (installed.source / "deep" / "two.bin").unlink()
+    expect(installed.run("backup", "files"), 18)
+    shown = installed.done("status")
+    assert "shrunk: policy files: " in shown
+    assert "drkeeper backup files --allow-shrink" in shown
+    assert codes(installed, "--no-daemon") == 14
+    installed.done("backup", "files", "--allow-shrink")
+    assert codes(installed, "--no-daemon") == 0
+    installed.done("backup", "files")
+    assert codes(installed, "--no-daemon") == 0

@@ -221,11 +221,18 @@ def warned(facts: PolicyFacts) -> Iterator[Condition]:
     good = facts.last_good
     if good is None or good.state is not RunState.WARNINGS:
         return
-    count = _figure(good, "warnings")
-    things = f"{count} warnings" if count != 1 else "one warning"
+    found = (
+        _counted(_figure(good, "warnings"), "warning"),
+        _counted(_figure(good, "failed_hooks"), "failed hook"),
+    )
+    things = " and ".join(each for each in found if each) or "warnings"
     message = f"its last run, of {local(facts, good.started_at)}, ended with {things}"
     hint = f"Run drkeeper backup {facts.policy.name}, which names what could not be read."
     yield _condition(facts, AlarmKind.WARNINGS, message, hint, _end(good))
+
+
+def _counted(count: int, thing: str) -> str:
+    return "" if not count else f"one {thing}" if count == 1 else f"{count} {thing}s"
 
 
 # ---------------------------------------------------------------- something is not what it was

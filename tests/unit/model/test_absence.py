@@ -173,6 +173,13 @@ def test_a_run_with_warnings():
     assert story.kinds("2026-11-22T01:50") == []
 
 
+def test_a_run_with_hooks_that_failed():
+    """They are named beside what could not be read, each in the right number."""
+    story = Story(daily()).run("2026-11-21T01:30", RunState.WARNINGS, warnings=1, failed_hooks=2)
+    told = story.condition("2026-11-21T09:00").message
+    assert told.endswith("ended with one warning and 2 failed hooks")
+
+
 def test_an_empty_snapshot():
     """Called complete, and holds nothing: failing, until there is something or somebody agrees."""
     story = Story(daily()).run("2026-11-20T01:30")

@@ -190,8 +190,8 @@ class _Run:
             record.failed(error)
             raise
         self._pulse.phase("after_backup")
-        result = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
-        hooks.after(result.value, snapshot=report.commit.n)
+        state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
+        hooks.after(state.value, snapshot=report.commit.n)
         outcome = BackupOutcome(
             report,
             record.intact,
@@ -201,7 +201,10 @@ class _Run:
             failed_hooks=hooks.failures,
         )
         point = _recovery_point(policy, repository.id, report, record)
-        record.end(outcome.state, result=_result(report, outcome), made=[point])
+        result = _result(report, outcome)
+        if self._choices.allow_shrink:
+            result["shrink_allowed"] = True  # status takes it as the measure of later runs
+        record.end(outcome.state, result=result, made=[point])
         return replace(outcome, ledger_intact=record.intact, seconds=clock.monotonic() - begun_at)
 
     def _back_up(self) -> tuple[BackupReport, Repository]:

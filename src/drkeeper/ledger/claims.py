@@ -37,7 +37,7 @@ class Claims(Records):
             .group_by(notification.c.alarm)
         )
         with writing(self._engine) as connection:
-            known = dict(connection.execute(newest).tuples().all())
+            known = {row[0]: row[1] for row in connection.execute(newest)}
             mine = [each for each in sayings if known.get(each.alarm, 0) == each.after]
             point("ledger.claims.claiming")
             self._said(channel, mine, connection, delivered=False, detail=detail)

@@ -8,6 +8,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -85,7 +86,7 @@ class Letterbox:
         clock: Measures and dates.
         claim: Asked before the first attempt whether nobody else tells this; whatever it raises
             counts as yes, because telling twice is better than not at all.
-        report: Told of every outcome; must not raise.
+        report: Told of every outcome; what it raises is dropped.
         patience: How long and how often to try.
     """
 
@@ -196,7 +197,8 @@ class Letterbox:
             with self._changed:
                 self._current = None
             if outcome is not None:
-                self._report(delivery, outcome)
+                with suppress(Exception):  # a defect of whoever takes notes must not end the thread
+                    self._report(delivery, outcome)
 
     def _next(self) -> Delivery | None:
         """Wait for something to deliver; ``None`` when there is nothing more to do."""
@@ -216,8 +218,8 @@ class Letterbox:
             point("operations.delivering.claim")
             if delivery.items and not self._claim(delivery):
                 return None
-        except DrkeeperError:
-            pass  # the ledger is in trouble, which may be the very thing to tell
+        except Exception:  # noqa: BLE001, S110 - see ``claim``
+            pass
         point("operations.delivering.claimed")
         try:
             self._try(delivery)

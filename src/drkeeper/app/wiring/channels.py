@@ -271,7 +271,7 @@ class Courier:
             channel.name,
             open_notifier(channel, self._clock),
             clock=self._clock,
-            claim=self._told.claim,
+            claim=self._claim,
             report=self._report,
             patience=self._patience,
         )
@@ -326,6 +326,15 @@ class Courier:
         if new:
             outcome = Outcome(delivered=False, detail="the channel is left alone after a failure")
             self._told.keep(replace(delivery, items=new), outcome)
+
+    def _claim(self, delivery: Delivery) -> bool:
+        """Whether nobody else tells it; called by the threads of boxes."""
+        try:
+            return self._told.claim(delivery)
+        except DrkeeperError as error:
+            # Twice is better than not at all, and the ledger may be the very thing to tell.
+            self._log("notify.ledger_unavailable", error=str(error))
+            return True
 
     def _report(self, delivery: Delivery, outcome: Outcome) -> None:
         """Take note of an outcome; called by the threads of boxes."""

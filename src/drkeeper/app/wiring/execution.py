@@ -190,7 +190,8 @@ class Executor:
     def idle(self) -> bool:
         """Whether nothing waits, runs, or has ended without having been told of."""
         with self._lock:
-            return not self._waiting and not self._busy and not self._unsettled
+            begun = self._beginning is not None or self._busy or self._unsettled
+            return not self._waiting and not begun
 
     def alive(self) -> bool:
         """Whether its threads do their work; without them nothing runs any more."""
@@ -269,6 +270,8 @@ class Executor:
                 self._waiting.remove(chosen)
                 self._beginning = chosen.run  # neither waits nor runs: must not be begun twice
             self._begin(chosen)
+            with self._lock:
+                self._beginning = None
 
     def _begin(self, chosen: _Waiting) -> None:
         around, name = self._around, chosen.policy.name

@@ -1,11 +1,13 @@
 """Who works on what, and whether they still live.
 
 A run of this machine is alive as long as its process is. A process elsewhere is believed dead when
-it has not renewed its lease for twice the lease's length, by the one clock that all share. A lease
+it has not renewed its lease for twice the lease's length, by the one clock that all share; so is,
+on a server, one of this machine's earlier boots, for it may be of another machine of the same name. A lease
 is a sign of life and no evidence: it is no part of the chain and goes when its run ends.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -57,8 +59,8 @@ class Leases(Records):
     def interrupt_dead_runs(self, alive: Alive = is_alive) -> list[RunId]:
         """Call interrupted every run whose process is no more.
 
-        On this host the processes tell; a run of another host is dead when its lease ended longer
-        ago than it lasted. A run of another host without a lease is left alone: nothing tells
+        On this host and in this boot the processes tell; a run of another host is dead when its
+        lease ended longer ago than it lasted. A run of another host without a lease is left alone: nothing tells
         about it.
 
         Returns:
@@ -81,8 +83,10 @@ class Leases(Records):
         rows = [dict(row) for row in connection.execute(query).mappings()]
         if not rows:
             return []
-        host, now = self._me().host, self._now_in(connection)
-        return [RunId(str(row["id"])) for row in rows if _is_dead(row, host, now, alive)]
+        me, now = self._me(), self._now_in(connection)
+        if connection.dialect.name == "sqlite":  # all who use a file are of this machine's boots
+            me = replace(me, boot_id="")
+        return [RunId(str(row["id"])) for row in rows if _is_dead(row, me, now, alive)]
 
     def _interruptions(self, dead: Sequence[RunId]) -> list[Entry]:
         now = self._clock.now()
@@ -123,10 +127,13 @@ def revoke(connection: Connection, run_ids: Iterable[RunId]) -> None:
     point("ledger.leases.revoked")
 
 
-def _is_dead(row: Mapping[str, object], host: str, now: datetime, alive: Alive) -> bool:
+def _is_dead(row: Mapping[str, object], me: Process, now: datetime, alive: Alive) -> bool:
     process = checked(process_from_row, row)
-    if process.host == host:
-        return not alive(process)
+    if process.host == me.host:
+        # Of another boot it is either dead, or of another machine that was given our name.
+        same = process.boot_id == me.boot_id or not (process.boot_id and me.boot_id)
+        if same or row["expires_at"] is None or alive(process):
+            return not alive(process)
     if row["expires_at"] is None:
         return False
     renewed_at, expires_at = checked(_term, row)

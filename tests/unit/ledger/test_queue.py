@@ -9,7 +9,7 @@ import pytest
 from doubles.ledgers import TickingClock, ledger_at, nobody_lives, recovery_point, somebody
 from drkeeper.errors import FencedError, RunningError
 from drkeeper.ledger.process import this_process
-from drkeeper.model.run import Operation, RunFailure, RunId, RunState
+from drkeeper.model.run import Operation, Process, RunFailure, RunId, RunState
 
 MINUTE = timedelta(minutes=1)
 SHORT = timedelta(milliseconds=40)
@@ -182,6 +182,29 @@ def test_a_run_elsewhere_dies_with_its_lease(place):
         assert ledger.run(lives).state is ledger.run(unleased).state is RunState.RUNNING
         assert [lease.run for lease in ledger.leases()] == [lives]
         assert ledger.queue_run("home", Operation.BACKUP) is not None
+
+
+def test_a_run_of_an_earlier_boot_is_dead_in_a_file(tmp_path):
+    """All who use a file are of one machine: what ran before it was started again runs no more."""
+    path, before = tmp_path / "state" / "ledger.sqlite", Process("keeper", "boot-0", os.getpid())
+    with ledger_at(path, me=lambda: before) as ledger:
+        run_id = ledger.begin_run("home", Operation.BACKUP, lease=timedelta(hours=1))
+    with ledger_at(path, me=lambda: this_process("keeper")) as ledger:
+        assert ledger.interrupt_dead_runs() == [run_id]
+
+
+@pytest.mark.integration
+def test_a_machine_of_the_same_name_is_not_taken_for_an_earlier_boot(postgresql_url):
+    """On a server two machines may bear one name: a run of another boot dies with its lease only."""
+    before = Process("keeper", "boot-0", os.getpid())
+    with ledger_at(postgresql_url, me=lambda: before) as ledger:
+        lives = ledger.begin_run("home", Operation.BACKUP, lease=timedelta(hours=1))
+        silent = ledger.begin_run("shop", Operation.BACKUP, lease=SHORT)
+        unleased = ledger.begin_run("mail", Operation.BACKUP)
+    outlive(SHORT)
+    with ledger_at(postgresql_url, me=lambda: this_process("keeper")) as ledger:
+        assert ledger.interrupt_dead_runs() == [silent, unleased]
+        assert ledger.run(lives).state is RunState.RUNNING
 
 
 def test_who_was_taken_for_dead_is_told(place):

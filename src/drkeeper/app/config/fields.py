@@ -3,6 +3,7 @@
 A message is shown behind the name of its key: lower case, no full stop, and it says what to write.
 """
 
+import json
 import re
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -31,6 +32,7 @@ _WALL = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2})?)\s?([Zz]|[+-]\d{2}:\d{2})?)?", re.ASCII
 )
 _ADDRESS = re.compile(r"[^@\s<>,;\"\\]{1,64}@[^@\s<>,;\"\\]{1,255}")
+_PLAIN = re.compile(r"[A-Za-z0-9/_.=-]+", re.ASCII)
 _LONGEST_TIMEOUT = timedelta(days=1)
 _LAST_HOUR, _LAST_MINUTE = 23, 59
 _LAST_PORT = 65535
@@ -179,10 +181,17 @@ def _one_command(words: list[str]) -> list[str]:
     paths = [word for word in words[1:] if word.startswith("/")]
     if paths:
         raise ValueError(
-            f"is this one command or are there several? "
-            f"Write [[{', '.join(words)}]] for one, or a list for each: [[{words[0]}], [{paths[0]}]]"
+            f"is this one command or are there several? Write [[{_listed(words)}]] for one, "
+            f"or a list for each: [[{_listed(words[:1])}], [{_listed(paths[:1])}]]"
         )
     return _command(words)
+
+
+def _listed(words: list[str]) -> str:
+    """Write words as a list in YAML has them; JSON's quotes are YAML's."""
+    return ", ".join(
+        word if _PLAIN.fullmatch(word) else json.dumps(word, ensure_ascii=False) for word in words
+    )
 
 
 def _listen(value: object) -> str | None:

@@ -22,6 +22,7 @@ from drkeeper.ledger.engine import PATIENCE, reading, writing
 from drkeeper.ledger.events import Event
 from drkeeper.ledger.points import Points
 from drkeeper.ledger.policies import Policies
+from drkeeper.ledger.reconciling import Reconciling
 from drkeeper.ledger.records import NEWEST
 from drkeeper.ledger.runs import Runs
 from drkeeper.ledger.tables import PROJECTIONS, SCHEMA_VERSION
@@ -99,7 +100,7 @@ def _or_closed(engine: Engine) -> Iterator[None]:
         raise
 
 
-class Ledger(Runs, Points, Policies, Alarms, Claims, Daemons):
+class Ledger(Runs, Points, Policies, Alarms, Reconciling, Claims, Daemons):
     """The record of what drkeeper did: an event chain and the tables computed from it.
 
     Every method is one transaction: when it returns, what it recorded survives a power cut; when

@@ -17,12 +17,10 @@ from drkeeper.model.alarm import Alarm, Condition, Subject
 class KeepsAlarms(Protocol):
     """The part of a ledger that this needs."""
 
-    def raise_alarm(self, condition: Condition) -> Alarm:
-        """Record that a condition holds; return the alarm there is, if there is one."""
-        ...
-
-    def clear_alarm(self, alarm_id: int) -> Alarm:
-        """Record that it holds no more; harmless to repeat."""
+    def change_alarms(
+        self, *, begun: Sequence[Condition] = (), over: Sequence[int] = ()
+    ) -> tuple[list[Alarm], list[Alarm]]:
+        """Record what begins and what ends, in one transaction; harmless to repeat."""
         ...
 
     def open_alarms(self) -> list[Alarm]:
@@ -63,22 +61,25 @@ def reconcile(
             only those who look can say that a thing is over.
 
     Raises:
-        DrkeeperError: The ledger cannot be read or written; what was done until then holds, and
-            the next call does the rest.
+        DrkeeperError: The ledger cannot be read or written; nothing was changed.
     """
     wrong = {(each.kind, each.subject): each for each in reversed(tuple(conditions))}
     before = ledger.open_alarms()
     known = {(each.condition.kind, each.condition.subject) for each in before}
-    raised, cleared = [], []
-    for key, condition in reversed(wrong.items()):
-        if key not in known:
-            point("operations.alarming.raise")
-            raised.append(ledger.raise_alarm(replace(condition, since=min(condition.since, now))))
-            point("operations.alarming.raised")
-    for alarm in before:
-        subject = alarm.condition.subject
-        if (alarm.condition.kind, subject) not in wrong and mine(subject):
-            point("operations.alarming.clear")
-            cleared.append(ledger.clear_alarm(alarm.id))
-            point("operations.alarming.cleared")
+    begun = [
+        replace(condition, since=min(condition.since, now))
+        for key, condition in reversed(wrong.items())
+        if key not in known
+    ]
+    over = [
+        alarm.id
+        for alarm in before
+        if (alarm.condition.kind, alarm.condition.subject) not in wrong
+        and mine(alarm.condition.subject)
+    ]
+    if not begun and not over:
+        return Reconciled()
+    point("operations.alarming.changing")
+    raised, cleared = ledger.change_alarms(begun=begun, over=over)
+    point("operations.alarming.changed")
     return Reconciled(raised, cleared)

@@ -5,7 +5,7 @@
   take milliseconds, so queueing costs nothing that is noticed.
 * *Readers see one instant*: ``REPEATABLE READ, READ ONLY``. They hold nobody up.
 * *Nobody waits for the dead*: a connection whose host has vanished, or that stands still within a
-  transaction, is ended by keep-alives and by the server.
+  transaction, is ended by keepalive probes and by the server.
 * *No secret is shown*: a password in the URL is the caller's affair, who has it from a credential;
   nothing here repeats it. Without one, libpq's own ways hold: ``passfile``, ``service``,
   certificates, peer authentication.

@@ -170,11 +170,13 @@ class Parts:
         log(event, **fields)
         if event == "run.started":
             self._courier.run_began(str(fields["policy"]), RunId(str(fields["run"])))
+            self._supervisor.status(self.doing())
 
     def _run_ended(self, end: Ended) -> None:
         self._starts.began(end.policy, timedelta(seconds=end.seconds))
         why = str(end.error.get("message", "")) if end.error else ""
         self._courier.run_ended(end.policy, end.run, end.code, figures=end.summary, why=why)
+        self._supervisor.status(self.doing())
         self.tick_rounds.call()
         self._look_rounds.call()
 

@@ -11,6 +11,7 @@ from faults.scenarios import SCENARIOS, Worlds
 from faults.worlds import World
 
 ELSEWHERE = {
+    "app.web.": "no operation listens; tests/faults/test_web_faults.py",
     "storage.s3.": "no process dies differently for a network; tests/faults/test_operations_on_s3.py",
     "ledger.schema.upgrad": "there is one form of the ledger; test_ledger_faults.py makes a second",
     "ledger.schema.cop": "the same",

@@ -13,8 +13,11 @@ from drkeeper.errors import ConfigurationError
 
 _TCP: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\[\]:/]+):(?P<port>[0-9]{1,5})", re.ASCII)
 _LAST_PORT: Final = 65535
-_LONGEST_PATH: Final = 107
-"""Bytes of a socket's path, without its final zero. Source: unix(7), "sockaddr_un"."""
+_LONGEST_PATH: Final = 106
+"""Bytes of a socket's path, without its final zero and one more for the draft of its name.
+
+Source: unix(7), "sockaddr_un".
+"""
 _HINT: Final = "Write web.listen as 127.0.0.1:8970, [::1]:8970 or /run/drkeeper/web.sock."
 
 

@@ -39,7 +39,7 @@ class Listener:
         reader: Answers about the rest; called from several threads at a time.
         clock: Says how old answers are.
         token: What clients must show; ``None`` for nothing, which only loopback and sockets allow.
-        hosts: Names of this machine that a browser may have asked for.
+        hosts: Other names of this machine that a browser may have asked for.
         alive: Whether the daemon's tick goes on; must not wait for anything.
         bounds: What clients may use.
 
@@ -120,7 +120,9 @@ class Listener:
 
     def _settings(self, executor: ThreadPoolExecutor) -> uvicorn.Config:
         # A socket in the file system cannot be asked for by another site's page.
-        hosts = (self._wanted.host, *self._hosts) if isinstance(self._wanted, TcpAddress) else None
+        hosts = None
+        if isinstance(self._wanted, TcpAddress):
+            hosts = (self._wanted.host, socket.gethostname(), *self._hosts)
         pages = Pages(
             self._overview, self._reader, Fresh(executor, self._clock), self._clock, self._alive
         )
@@ -131,6 +133,7 @@ class Listener:
             loop="asyncio",
             lifespan="off",
             log_config=None,
+            log_level="error",  # what clients send wrong must not fill the log
             access_log=False,
             proxy_headers=False,
             server_header=False,

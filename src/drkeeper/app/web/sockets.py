@@ -71,7 +71,7 @@ def _listen_unix(path: str) -> socket.socket:
             f"cannot listen at {path}: another process does",
             hint="Let web.listen name another socket, or end the other daemon.",
         )
-    draft = os.path.join(os.path.dirname(path), f".{os.getpid()}")
+    draft = f"{path}~"  # one name: what a power cut left is replaced
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ def write_textfile(path: Path, text: bytes) -> None:
     Raises:
         ConfigurationError: The folder is missing, full, or not ours to write.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.new")  # one name: what a power cut left is replaced
     try:
         point("app.web.textfile.writing")
         with suppress(FileNotFoundError):

@@ -95,4 +95,4 @@ def test_what_is_kept_has_an_end(executor):
             await fresh.get(number, lambda: "x" * 10)
         return len(fresh._answers)
 
-    assert asyncio.run(ask()) <= 64
+    assert asyncio.run(ask()) <= 16

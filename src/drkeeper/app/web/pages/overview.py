@@ -22,7 +22,7 @@ from drkeeper.app.web.urgent import urgent
 from drkeeper.app.web.words import age, ago, count_of, size, span, zone_of
 from drkeeper.model.alarm import Alarm
 from drkeeper.model.run import RunState
-from drkeeper.model.status import Overview, PolicyStatus, RepositoryStatus
+from drkeeper.model.status import Overview, PolicyState, PolicyStatus, RepositoryStatus
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 """Before every recovery point."""
@@ -57,7 +57,7 @@ def _tone(wrong: Sequence[Alarm], overview: Overview) -> str:
 
 
 def _tiles(overview: Overview) -> Markup:
-    coming = [s for s in overview.policies if s.next_due is not None and s.next_due > overview.at]
+    coming = [s for s in overview.policies if s.next_due is not None]
     following = min(coming, key=lambda s: s.next_due or overview.at, default=None)
     oldest = _oldest(overview)
     tiles = [
@@ -95,13 +95,17 @@ def _next(status: PolicyStatus | None, at: datetime) -> Child:
     if status is None or status.next_due is None:
         return "none planned"
     return [
-        ago(status.next_due, at),
+        ago(max(status.next_due, at), at),
         tag("small", " ", link(status.policy, "policy", status.policy)),
     ]
 
 
 def _oldest(overview: Overview) -> Child:
-    promised = [s for s in overview.policies if s.points.durable or s.rpo_target]
+    promised = [
+        s
+        for s in overview.policies
+        if s.points.durable or (s.rpo_target and s.state is not PolicyState.WAITING)
+    ]
     if not promised:
         return "none yet"
     oldest = min(promised, key=lambda s: s.points.durable or _EPOCH)

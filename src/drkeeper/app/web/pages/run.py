@@ -1,5 +1,6 @@
 """One run: facts, figures, why it failed, and what it wrote."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -7,12 +8,10 @@ from zoneinfo import ZoneInfo
 from drkeeper.app.web.frame import Page
 from drkeeper.app.web.markup import Child, Markup, link, tag
 from drkeeper.app.web.pieces import (
-    Column,
     facts,
     notice,
     run_badge,
     section,
-    table,
     took,
     zone_of_policy,
 )
@@ -85,14 +84,18 @@ def _facts(run: Run, zone: ZoneInfo, at: datetime) -> Markup:
 def _figures(run: Run) -> Child:
     if not run.result:
         return None
-    rows = [(key, _value(key, value)) for key, value in list(run.result.items())[:MOST_FIGURES]]
-    columns = (Column("Figure"), Column("Value", number=True))
-    listing = table("Figures of the run", columns, rows, stacked=False)
-    return section("Figures", listing, name="figures")
+    shown = sorted(run.result.items())[:MOST_FIGURES]
+    figures = facts((key.replace("_", " "), _value(key, value)) for key, value in shown)
+    return section("Figures", figures, name="figures")
 
 
 def _value(key: str, value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and key.endswith("_bytes"):
-        return size(value) if value >= 0 else str(value)
-    text = str(value)
+    if value is None or isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and value >= 0 and key.endswith("_bytes"):
+        return size(value)
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{name} {part}" for name, part in value.items())
+    else:
+        text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -133,6 +133,8 @@ def policies_line(overview: Overview) -> str:
     if wanting:
         verb = "needs" if wanting == 1 else "need"
         return f"{wanting} of {whole} {'policy' if whole == 1 else 'policies'} {verb} you"
+    if not overview.daemon_alive:
+        return "The policies are kept, but no daemon runs"
     if urgent(overview):
         return "The policies are kept, but something needs you"
     return "The policy is kept" if whole == 1 else f"All {whole} policies are kept"

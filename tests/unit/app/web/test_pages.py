@@ -227,6 +227,13 @@ def test_an_empty_machine_says_how_to_begin():
     assert "does not run" in page
 
 
+def test_nothing_is_green_without_a_daemon():
+    """Promises that nobody works for are not called kept without a word."""
+    overview = replace(MACHINES["kept"].overview, daemon_alive=False)
+    page = framed(overview_page(overview), overview).decode()
+    assert 'class="headline bad">The policies are kept, but no daemon runs</h1>' in page
+
+
 def test_a_log_is_shown_as_text():
     """A log with markup in it is a log."""
     machine = MACHINES["kept"]

@@ -51,6 +51,8 @@ def overview_page(overview: Overview, *, refreshing: bool = True) -> Page:
 
 
 def _tone(wrong: Sequence[Alarm], overview: Overview) -> str:
+    if overview.policies and not overview.daemon_alive:
+        return "bad"
     if wrong:
         return "bad" if wrong[0].condition.level.rank > 1 else "warn"
     return "ok" if overview.policies else "quiet"
@@ -206,7 +208,7 @@ def rto(status: PolicyStatus) -> Markup:
     """Return what a restore took, against the objective."""
     took, promise = status.rto_achieved, status.rto_target
     if took is None and promise is None:
-        return tag("span", "no promise", class_="muted")
+        return tag("div", "no promise", class_="rto muted")
     shown: Child = "not measured yet"
     if took is not None:
         late = promise is not None and took > promise

@@ -5,7 +5,7 @@ from pathlib import Path
 from unicodedata import category
 
 import yaml
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from drkeeper.app.cli.explaining import Explained
 from drkeeper.app.cli.output import json_line
@@ -71,6 +71,7 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # a schedule that runs each minute has many runs to look at
 @given(written=POLICIES)
 def test_what_is_not_refused_can_be_explained(written):
     """No combination of keys is a defect; each problem has its place, its key and one line."""

@@ -142,6 +142,7 @@ repositories:
         ("hooks: {after_backup: [{command: [/x], essential: true}]}\n", ["leave essential out"]),
         ("hooks: {before: [/x]}\n", ["did you mean 'before_backup'?"]),
         ("notify: [ops]\n", ["no channel 'ops' below notify"]),
+        ("notify: [ops, ops]\n", ["no channel 'ops'", "channel 'ops' is here twice"]),
         ("notify: ops\n", ["notify: expected a list"]),
         ("jitter: 5m\n", ["there is none; leave it out"]),
         ("pause: {reason: moving}\n", ["key 'until' is missing"]),

@@ -30,6 +30,26 @@ def explain(tmp_path):
     return explained
 
 
+def test_what_is_protected_is_said_with_what_is_not(tmp_path):
+    """Every key of a file tree."""
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "policy: p\nsource:\n  files: {paths: [/a, /b], exclude: ['*.o'], exclude_caches: true,"
+        " one_file_system: false, exclude_larger_than: 5 GiB}\n"
+    )
+    policy = load_policy_file(path, clock=FakeClock(NOW))
+    lines = list(Explained(policy, NOW, forecast(policy, NOW, 10), here=False).lines())
+    assert lines[:6] == [
+        "p protects, in repository primary:",
+        "  /a",
+        "  /b",
+        "  without what matches: *.o",
+        "  without the content of directories marked by CACHEDIR.TAG",
+        "  without files larger than 5.00 GiB",
+    ]
+    assert not any("mounted" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

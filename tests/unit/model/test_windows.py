@@ -65,3 +65,10 @@ def test_windows_may_not_close_the_whole_day():
     assert never_opens(windows("06:00-18:00", "18:00-06:00"))
     assert never_opens(windows("06:00-05:59", "05:00-07:00"))
     assert not never_opens(windows("06:00-05:59"))
+
+
+def test_windows_that_close_the_whole_day_still_have_an_answer():
+    """They are refused when a policy is read; who asks all the same does not wait for ever."""
+    whole = (parse_window("00:00-12:00"), parse_window("12:00-00:00"))
+    now = datetime(2026, 11, 21, 9, tzinfo=UTC)
+    assert closed_until(whole, UTC, now) > now

@@ -19,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from drkeeper.app.config.document import plain_scalar
 from drkeeper.app.config.problems import did_you_mean
 from drkeeper.model.quantities import parse_duration, parse_size
 from drkeeper.model.schedule import Schedule, parse_schedule
@@ -190,7 +191,10 @@ def _one_command(words: list[str]) -> list[str]:
 def _listed(words: list[str]) -> str:
     """Write words as a list in YAML has them; JSON's quotes are YAML's."""
     return ", ".join(
-        word if _PLAIN.fullmatch(word) else json.dumps(word, ensure_ascii=False) for word in words
+        word
+        if _PLAIN.fullmatch(word) and plain_scalar(word) == word
+        else json.dumps(word, ensure_ascii=False)
+        for word in words
     )
 
 

@@ -259,7 +259,7 @@ class _Backup:
         tally = merge.tally
         if self._request.ending.wanted:
             self._on_progress(self._progress("checkpoint", tally, writer, path))
-            self._commit_partial(view, writer, merge)
+            self._commit_partial(view, writer, merge, last=True)
             self._request.ending.end()
         if not self._ticker.due():
             return
@@ -275,10 +275,12 @@ class _Backup:
         self._partial_at = self._clock.monotonic()
         self._partial_bytes = writer.taken_bytes
 
-    def _commit_partial(self, view: View, writer: SnapshotWriter, merge: Merge) -> None:
+    def _commit_partial(
+        self, view: View, writer: SnapshotWriter, merge: Merge, *, last: bool = False
+    ) -> None:
         merge.flush()
         point("operations.backup.partial")
-        writer.commit_partial(self._facts(view, merge.tally))
+        writer.commit_partial(self._facts(view, merge.tally), last=last)
         point("operations.backup.partial_committed")
 
     def _facts(self, view: View, tally: Tally) -> Facts:

@@ -174,14 +174,22 @@ class SnapshotWriter:
         """Take over unchanged entries of the manifest before."""
         self._manifest.keep(piece, begin, end)
 
-    def commit_partial(self, facts: Facts) -> Commit | None:
+    def commit_partial(self, facts: Facts, *, last: bool = False) -> Commit | None:
         """Commit what is complete so far, a prefix of the source; ``None`` when that is nothing.
+
+        Args:
+            facts: What the snapshot says of itself.
+            last: Nothing is written after it: then everything that was added is in it, not only
+                the pieces of the manifest that are full.
 
         Raises:
             FencedError: Somebody ended the session, or what it needs is condemned.
             StorageError: The store did not answer as it should.
         """
-        self._manifest.settle()
+        if last:
+            self._manifest.finish()
+        else:
+            self._manifest.settle()
         return self._commit(facts, complete=False) if self._manifest.tables.pieces else None
 
     def commit_complete(self, facts: Facts) -> Commit:

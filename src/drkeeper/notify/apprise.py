@@ -46,7 +46,7 @@ class AppriseNotifier:
         """
         if find_spec("apprise") is None:
             raise NotifyError(
-                "Apprise is not installed", hint="Install the extra: pip install drkeeper[apprise]."
+                "apprise is not installed", hint="Install the extra: pip install drkeeper[apprise]."
             )
         over = message.occasion is Occasion.LEFT
         asked = {
@@ -61,13 +61,13 @@ class AppriseNotifier:
         point("notify.apprise.sent")
         if code >= UNKNOWN_URL:
             raise NotifyError(
-                f"Apprise does not know URL number {code - UNKNOWN_URL + 1}",
+                f"apprise does not know URL number {code - UNKNOWN_URL + 1}",
                 hint="Compare it with https://github.com/caronc/apprise/wiki.",
             )
         if code != TOLD:
             said = "could not tell all of its URLs" if code == FAILED else "broke off"
             raise NotifyUnavailableError(
-                f"Apprise {said}", hint="Try each URL with the command apprise -vv."
+                f"apprise {said}", hint="Try each URL with the command apprise -vv."
             )
 
 
@@ -90,11 +90,11 @@ def _run(asked: bytes, within: float) -> int:
         )
     except subprocess.TimeoutExpired as error:
         raise NotifyUnavailableError(
-            "Apprise did not end in time", hint="Look whether its servers work."
+            "apprise did not end in time", hint="Look whether its servers work."
         ) from error
     except OSError as error:
         raise NotifyUnavailableError(
-            f"Apprise could not be started: {error.strerror}",
+            f"apprise could not be started: {error.strerror}",
             hint="Look how many processes this user may have.",
         ) from error
     return done.returncode

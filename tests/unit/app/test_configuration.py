@@ -1,5 +1,6 @@
 """Configuration files: what they say, and everything that can be wrong with them."""
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -218,6 +219,31 @@ def test_hooks_have_their_defaults(installation):
     assert hooks.after_failure == (Hook(("/c",), timedelta(seconds=9), essential=False),)
     optional = "hooks: {before_backup: [{command: [/a], essential: false}]}\n"
     assert not installation(p=POLICY + optional).policy("home").hooks.before_backup[0].essential
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_commands_that_anybody_may_have_written_are_refused(installation, tmp_path, place):
+    """They run with drkeeper's rights, which are often those of root; the rest of a policy may be."""
+    hooks = "hooks: {before_backup: [/bin/true]}\n"
+    installation(p=POLICY + hooks, q=POLICY.replace("home", "q", 1))
+    path = tmp_path / "policies.d" / ("p.yaml" if place == "file" else "")
+    before = path.stat().st_mode
+    path.chmod(before | 0o002)
+    found = installation()
+    assert messages(found) == [
+        f"5: everybody can write {path}, and these commands run with the rights of drkeeper"
+    ]
+    assert set(found.policies) == {"q"}
+    path.chmod(before)
+    assert not installation().problems
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files to another user")
+def test_commands_of_another_user_are_refused(installation, tmp_path):
+    """Only root and the user who runs drkeeper may say what is run."""
+    installation(p=POLICY + "hooks: {after_failure: [/bin/true]}\n")
+    os.chown(tmp_path / "policies.d" / "p.yaml", 65534, -1)
+    assert "belongs to another user" in messages(installation())[0]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from drkeeper.app.config.checking import check, problem_at
 from drkeeper.app.config.document import Document, read_document
 from drkeeper.app.config.environment import environment, machine_name
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.config.policies import Surroundings, contradictions, policy_of
+from drkeeper.app.config.policies import Surroundings, contradictions, has_commands, policy_of
 from drkeeper.app.config.problems import InvalidFilesError, Problem, did_you_mean
-from drkeeper.app.config.reading import File, Files, policy_files, read_files, read_whole
+from drkeeper.app.config.reading import File, Files, policy_files, read_file, read_files
 from drkeeper.app.config.schema import PolicyFile
 from drkeeper.app.config.secrets import find_secret
 from drkeeper.app.config.settings import (
@@ -206,7 +206,7 @@ def load_policy_file(
     around = Surroundings(
         host=host or machine_name(), zone_name=zone_name, now=(clock or SystemClock()).now()
     )
-    document = _document(File(path, read_whole(path)))
+    document = _document(read_file(path))
     checked, problems = check(document, PolicyFile)
     if checked is not None:
         problems += contradictions(checked, document, around)
@@ -290,6 +290,9 @@ def _policies(files: Files, around: Surroundings) -> tuple[dict[str, Policy], li
         elif checked is not None:
             places[checked.policy] = file.path
             found += contradictions(checked, document, around)
+            if file.risk and has_commands(checked):
+                message = f"{file.risk}, and these commands run with the rights of drkeeper"
+                found.append(problem_at(document, ("hooks",), message))
         problems += found
         if checked is not None and not found:
             policies[checked.policy] = policy_of(checked, around)

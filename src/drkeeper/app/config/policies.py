@@ -102,6 +102,11 @@ def policy_of(file: PolicyFile, around: Surroundings) -> Policy:
     )
 
 
+def has_commands(file: PolicyFile) -> bool:
+    """Return whether a policy says that anything be run."""
+    return any(getattr(file.hooks, key) for key in _HOOKS)
+
+
 def _retention(file: PolicyFile) -> Retention:
     kept = file.retention
     return Retention(

@@ -1,7 +1,8 @@
 """The content of an installation's files, before anybody has looked at what it says."""
 
 import os
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drkeeper.app.config.document import LARGEST_FILE
@@ -19,10 +20,12 @@ class File:
     Attributes:
         path: Where it is, for people.
         content: Its bytes; one more than allowed when it is too large.
+        risk: Why somebody else may have written it; empty when only this user and root may have.
     """
 
     path: Path
     content: bytes
+    risk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,17 @@ def read_files(locations: Locations) -> Files:
     problems: list[Problem] = []
     for path in policy_files(locations):
         try:
-            policies.append(File(path, read_whole(path)))
+            file = read_file(path)
+            risk = file.risk or _risk_of(os.stat(locations.policies), locations.policies)
+            policies.append(replace(file, risk=risk))
+        except OSError as error:
+            message = f"cannot look at {locations.policies}: {error.strerror}"
+            problems.append(Problem(str(path), None, message))
         except ConfigurationError as error:
             problems.append(Problem(str(path), None, str(error)))
     settings = locations.settings
     return Files(
-        File(settings, read_whole(settings)) if is_there(settings) else None,
+        read_file(settings) if is_there(settings) else None,
         tuple(policies),
         tuple(problems),
     )
@@ -83,8 +91,8 @@ def policy_files(locations: Locations) -> list[Path]:
     ]
 
 
-def read_whole(path: Path) -> bytes:
-    """Return the content of a file, or so much of it that it is known to be too large.
+def read_file(path: Path) -> File:
+    """Return a file, or so much of it that it is known to be too large.
 
     Raises:
         ConfigurationError: It cannot be read.
@@ -92,8 +100,17 @@ def read_whole(path: Path) -> bytes:
     try:
         point("app.config.reading.read")
         with open(path, "rb") as file:
-            return file.read(LARGEST_FILE + 1)
+            return File(path, file.read(LARGEST_FILE + 1), _risk_of(os.fstat(file.fileno()), path))
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", hint="Name a file that this user may read."
         ) from error
+
+
+def _risk_of(status: os.stat_result, path: Path) -> str:
+    if status.st_uid not in {0, os.geteuid()}:
+        return f"{path} belongs to another user"
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if status.st_mode & stat.S_IWOTH and not sticky:
+        return f"everybody can write {path}"
+    return ""

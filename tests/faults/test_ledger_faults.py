@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import resource
+import secrets
 import shutil
 import signal
 import sqlite3
@@ -31,6 +32,7 @@ from doubles.ledgers import (
 from drkeeper import faults
 from drkeeper.errors import DrkeeperError, LedgerError, NoSpaceError
 from drkeeper.ledger.postgresql import is_url
+from drkeeper.model.notification import Saying
 from drkeeper.model.run import Operation, RunFailure, RunState
 from services.postgresql import fresh_schema
 
@@ -203,6 +205,10 @@ def work(place):
         alarm = ledger.raise_alarm(condition())
         ledger.record_notification("mail", alarm.id, "raised", delivered=True)
         ledger.clear_alarm(alarm.id)
+        (alarm,), _ = ledger.change_alarms(begun=[condition()])
+        said = ledger.claim_notifications("mail", [Saying(alarm.id, "raised")], detail="being sent")
+        ledger.record_notifications("mail", said, delivered=True)
+        ledger.change_alarms(over=[alarm.id])
         ledger.beat("1.2.3", BEGINNING)
         ledger.rebuild_projections()
 
@@ -258,11 +264,11 @@ def test_a_crash_at_any_point_leaves_a_ledger_that_works(fresh, controlled):
 def test_no_point_of_the_ledger_is_left_out(tmp_path, postgresql):
     """Between them, the two databases reach every fault point of the ledger but a few.
 
-    Those are of changes of form, which have a test of their own, and of claims of notifications.
+    Those are of changes of form, which have a test of their own.
     """
     reached = set(points_of_work(tmp_path / "state" / "ledger.sqlite"))
     reached |= set(points_of_work(fresh_schema(postgresql)))
-    others = ("ledger.schema.cop", "ledger.schema.upgrad", "ledger.claims.")
+    others = ("ledger.schema.cop", "ledger.schema.upgrad")
     named = {name for name in registered_points() if name.startswith("ledger.")}
     assert {name for name in named - reached if not name.startswith(others)} == set()
 
@@ -351,15 +357,18 @@ def test_a_ledger_that_cannot_be_made_whole_is_not_made(tmp_path, size):
     assert os.listdir(path.parent) == ["ledger.sqlite"]
 
 
+def mount(folder, options):
+    """Mount a file system in memory, and say whether that is allowed."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    return subprocess.run(command, check=False).returncode == 0
+
+
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 96 KiB of its own."""
+    """A file system of 192 KiB of its own."""
     folder = tmp_path / "disk"
     folder.mkdir(mode=0o700)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96k,mode=700", "tmpfs", str(folder)], check=False
-    )
-    if done.returncode:
+    if not mount(folder, "size=192k,mode=700"):
         pytest.skip(
             "mounting is not allowed here (run as root): ENOSPC of a real file system is not tested"
         )
@@ -386,6 +395,51 @@ def test_a_full_disk_is_no_space_and_loses_nothing(tiny_disk):
         subprocess.run(["mount", "-o", "remount,size=4m", str(tiny_disk)], check=True)
         ledger.record_recovery_point(recovery_point(recorded))
         assert ledger.verify().ok
+
+
+@pytest.fixture
+def tiny_schema(postgresql):
+    """A URL of an empty schema whose tables are on a file system of 2 MiB of its own, and that."""
+    name = "tiny_" + secrets.token_hex(4)
+    folder = Path(postgresql.folder) / name
+    folder.mkdir()
+    if not mount(folder, "size=2m,mode=700"):
+        pytest.skip("mounting is not allowed here (run as root): a full server is not tested")
+    owner = folder.parent.stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    try:
+        postgresql.run(f"CREATE TABLESPACE {name} LOCATION '{folder}'", f"CREATE SCHEMA {name}")
+        yield (
+            postgresql.url(options=f"-csearch_path={name} -cdefault_tablespace={name}"),
+            folder,
+        )
+        postgresql.run(f"DROP SCHEMA {name} CASCADE", f"DROP TABLESPACE {name}")
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill_with_runs(ledger):
+    """Record runs with very much to say until the ledger refuses."""
+    for _ in range(2000):
+        run = ledger.begin_run("home", Operation.BACKUP)
+        unreadable = [secrets.token_hex(10_000)]
+        ledger.end_run(run, RunState.WARNINGS, result={"unreadable": unreadable})
+
+
+@pytest.mark.integration
+def test_a_full_disk_of_the_server_is_no_space_and_loses_nothing(tiny_schema):
+    """As for a file: its own error, nothing half recorded, and work goes on with room."""
+    url, folder = tiny_schema
+    with ledger_at(url) as ledger:
+        with pytest.raises(NoSpaceError) as caught:
+            fill_with_runs(ledger)
+        assert caught.value.exit_code == 21
+        report = ledger.verify()
+        assert report.ok
+        assert report.events > 5
+        subprocess.run(["mount", "-o", "remount,size=16m", str(folder)], check=True)
+        ledger.begin_run("home", Operation.BACKUP)
+        assert ledger.verify().events == report.events + 1
 
 
 @pytest.mark.parametrize("kept", [100, 4096, 9000, -4096, -1])

@@ -115,7 +115,11 @@ class Alarms(Records):
                     alarm.c.cleared_at.is_(None), alarm.c.cleared_at >= exact_rfc3339(cleared_since)
                 )
             )
-        query = select(notification).where(notification.c.event.in_(last))
+        query = (
+            select(notification)
+            .where(notification.c.event.in_(last))
+            .order_by(notification.c.event)
+        )
         found = self._read(query, notification_from_row)
         return {(each.channel, each.alarm): each for each in found}
 

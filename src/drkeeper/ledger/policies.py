@@ -49,4 +49,5 @@ def _news(known: Mapping[str, SeenPolicy], definitions: Mapping[str, str]) -> di
 
 
 def _seen(connection: Connection) -> dict[str, SeenPolicy]:
-    return {seen.name: seen for seen in rows_of(connection, select(policy), seen_from_row)}
+    query = select(policy).order_by(policy.c.name)
+    return {seen.name: seen for seen in rows_of(connection, query, seen_from_row)}

@@ -109,3 +109,22 @@ def test_a_wrong_variable_is_named(installed, variables, told):
     """Exit 13 and one hint."""
     other = Installation(installed.home, variables)
     expect(other.run("policy", "check"), 13, told)
+
+
+def test_the_doctor_looks_for_secrets_and_programs(tmp_path):
+    """What would fail tonight is said today."""
+    installed = Installation(tmp_path).init()
+    settings = installed.etc / "drkeeper.yaml"
+    settings.write_text(settings.read_text() + "notify:\n  ops: {apprise: {}}\n")
+    installed.policy(
+        "p",
+        f"policy: p\nsource: {{files: {{paths: [{installed.source}]}}}}\nnotify: [ops]\n"
+        "hooks: {before_backup: [/nonexistent/quiesce]}\n",
+    )
+    told = installed.run("doctor").stdout
+    assert "channel 'ops' has no URLS" in told
+    assert "/nonexistent/quiesce is no program here" in told
+    installed.variables["DRKEEPER_NOTIFY_OPS_URLS"] = "json://127.0.0.1/hunter2"
+    told = installed.run("doctor").stdout
+    assert "told about p" in told
+    assert "hunter2" not in told

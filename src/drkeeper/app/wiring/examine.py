@@ -77,6 +77,9 @@ def examine(
         yield from _guarded(
             f"{settings.name}: journal", partial(_journal, settings, configuration, clock)
         )
+    for name in configuration.channels:
+        yield from _guarded(f"channel {name}", partial(_channel, configuration, name))
+    yield from _programs(configuration)
     yield from _guarded("ledger", partial(_ledger, configuration, clock))
 
 
@@ -127,6 +130,26 @@ def _files(configuration: Configuration) -> Iterator[Line]:
         yield Line(Verdict.OK, "policies", f"{count} in {places.policies}")
     for name, folder in (("state", places.state), ("cache", places.cache)):
         yield _space(name, folder)
+
+
+def _channel(configuration: Configuration, name: str) -> Iterator[Line]:
+    configuration.channels[name]  # which asks for its secrets
+    told = sorted(each.name for each in configuration.policies.values() if name in each.notify)
+    yield Line(Verdict.OK, f"channel {name}", f"told about {', '.join(told) or 'no policy'}")
+
+
+def _programs(configuration: Configuration) -> Iterator[Line]:
+    """Look for the programs of hooks: one that is missing fails a backup tonight, or warns."""
+    for policy in configuration.policies.values():
+        hooks = policy.hooks
+        for hook in (*hooks.before_backup, *hooks.after_backup, *hooks.after_failure):
+            if not os.access(hook.command[0], os.X_OK):
+                yield Line(
+                    Verdict.FAIL if hook.essential else Verdict.WARN,
+                    f"hooks of {policy.name}",
+                    f"{hook.command[0]} is no program here that this user may run",
+                    "Install it, or correct the policy.",
+                )
 
 
 def _unwritable(name: str, path: Path) -> Line:

@@ -58,14 +58,14 @@ def worst_age(
         newest: Instant of a recovery point known before all of ``points``; without one, the data
             is at stake from ``begin`` on.
     """
-    last = begin if newest is None else newest
+    ordered = sorted(points, key=lambda point: point.ready_at)
+    before = [point.consistent_at for point in ordered if point.ready_at < begin]
+    last = max([begin if newest is None else newest, *before])
     worst = Achieved(age_at(last, begin), begin)
-    for point in sorted(points, key=lambda point: point.ready_at):
-        if point.ready_at > end:
-            break
-        at = max(point.ready_at, begin)
-        worst = _worse(worst, last, at)
-        last = max(last, point.consistent_at)
+    for point in ordered:
+        if begin <= point.ready_at <= end:
+            worst = _worse(worst, last, point.ready_at)
+            last = max(last, point.consistent_at)
     return _worse(worst, last, end)
 
 

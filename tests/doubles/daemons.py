@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from doubles.installation import Installation
+from drkeeper.app.config.environment import machine_name
 from drkeeper.clock import SystemClock
 from drkeeper.ledger.ledger import Ledger, open_ledger
 from drkeeper.ledger.process import this_process
@@ -168,7 +169,7 @@ class Keeper:
 def ledger_of(made: Installation) -> Ledger:
     """Open the ledger of an installation."""
     path = made.home / "state" / "ledger.sqlite"
-    return open_ledger(path, clock=SystemClock(), me=lambda: this_process("test"))
+    return open_ledger(path, clock=SystemClock(), me=lambda: this_process(machine_name()))
 
 
 def states_of(made: Installation, policy: str = "files") -> list[RunState]:

@@ -10,7 +10,8 @@ from drkeeper.app.config.environment import environment
 from drkeeper.app.config.files import is_there, make_private
 from drkeeper.app.wiring.children import Ended, this_program
 from drkeeper.app.wiring.execution import Executor, Log, Surroundings, silent
-from drkeeper.app.wiring.logs.redacting import Redactor, telling
+from drkeeper.app.wiring.logs.known import secrets_of_environment
+from drkeeper.app.wiring.logs.redacting import Redactor
 from drkeeper.app.wiring.places import Places
 from drkeeper.app.wiring.planning import Planner, plan, queue_due
 from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
@@ -114,7 +115,7 @@ def _executor(
 ) -> Executor:
     settings, locations = configuration.daemon, configuration.locations
     program = this_program(locations.settings, locations.accepted)
-    secrets = [value for name, value in environment().items() if telling(name)]
+    secrets = secrets_of_environment(environment())
     around = Surroundings(
         program=program,
         state=locations.state,

@@ -278,7 +278,7 @@ class Executor:
         log = RunLog(log_path(around.state, chosen.run), around.clock, around.redact)
         log.line(f"run {chosen.run} of policy {name} is being begun")
         try:
-            child = Child(around.program, name, chosen.run, clock=around.clock, write=log.line)
+            child = Child(self.program, name, chosen.run, clock=around.clock, write=log.line)
         except OSError as error:
             log.line(f"error: the process cannot be started: {error}")
             log.close()

@@ -7,7 +7,8 @@ from typing import Final
 
 from drkeeper.app.config.environment import child_environment, environment
 from drkeeper.app.wiring.logs.escaping import escaped
-from drkeeper.app.wiring.logs.redacting import Redactor, telling
+from drkeeper.app.wiring.logs.known import secrets_of_environment
+from drkeeper.app.wiring.logs.redacting import Redactor
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.policy import Policy
@@ -76,7 +77,7 @@ class RunHooks:
 
     def _runner(self) -> HookRunner:
         # A hook may have its own way to the secrets of this process, and print them.
-        redactor = Redactor(value for name, value in environment().items() if telling(name))
+        redactor = Redactor(secrets_of_environment(environment()))
 
         def say(occasion: Occasion, program: str, line: str) -> None:
             self.say(f"{self._name(occasion, program)}: {escaped(redactor.text(line))}")

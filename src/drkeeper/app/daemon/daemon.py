@@ -18,7 +18,7 @@ from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.daemon.lock import only_daemon
 from drkeeper.app.daemon.loud import log
 from drkeeper.app.daemon.parts import Parts
-from drkeeper.app.daemon.policies import InForce
+from drkeeper.app.daemon.policies import Accepted
 from drkeeper.app.daemon.signals import Signals
 from drkeeper.app.daemon.supervision import Supervisor, silence_allowed
 from drkeeper.app.daemon.watchdog import PULSE
@@ -68,7 +68,7 @@ def run_daemon(around: Circumstances) -> int:
     )
     supervisor.status("reading the configuration")
     reloader = Reloader(around.locations, clock=clock, variables=environment)
-    in_force = InForce(reloader, clock=clock, log=log)
+    in_force = Accepted(reloader, clock=clock, log=log)
     configuration = in_force.configuration()
     make_private(configuration.locations.state)
     redactor = Redactor(secrets_of_environment(environment))
@@ -99,7 +99,7 @@ class _Daemon:
     def __init__(
         self,
         around: Circumstances,
-        in_force: InForce,
+        in_force: Accepted,
         *,
         supervisor: Supervisor,
         signals: Signals,

@@ -13,7 +13,7 @@ from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.clockwork import Clockwork
 from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.daemon.loud import log
-from drkeeper.app.daemon.policies import InForce
+from drkeeper.app.daemon.policies import Accepted
 from drkeeper.app.daemon.probing import Prober
 from drkeeper.app.daemon.reading import LedgerReader
 from drkeeper.app.daemon.rounds import Rounds
@@ -57,7 +57,7 @@ class Parts:
         self,
         locations: Locations,
         *,
-        in_force: InForce,
+        in_force: Accepted,
         clock: Clock,
         concerns: Concerns,
         supervisor: Supervisor,

@@ -24,7 +24,7 @@ class Reloads(Protocol):
         ...
 
 
-class InForce:
+class Accepted:
     """What the daemon works by; one thread reads it anew, any thread asks for it.
 
     Args:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
+from operator import itemgetter
 from typing import TypeVar
 
 from drkeeper.errors import LedgerError
@@ -55,23 +56,40 @@ def checked(convert: Callable[[Row], _T], row: Row) -> _T:
         ) from error
 
 
+_OPERATIONS = {each.value: each for each in Operation}
+_STATES = {each.value: each for each in RunState}
+_RUN_TEXTS = itemgetter(
+    *("id", "operation", "state", "started_at", "result"),
+    *("host", "boot_id", "process_started"),
+)
+_RUN_NUMBERS = itemgetter("pid", "begun_event", "event")
+
+
 def run_from_row(row: Row) -> Run:
-    """Make a run out of its row."""
+    """Make a run out of its row; a status does so ten thousand times, so it is done in few steps.
+
+    Raises:
+        TypeError: A value is not of the type that was once written.
+    """
+    texts, numbers = _RUN_TEXTS(row), _RUN_NUMBERS(row)
+    if {*map(type, texts)} != {str} or {*map(type, numbers)} != {int}:
+        raise TypeError("run")
+    run_id, operation, state, started_at, result, host, boot_id, process_started = texts
+    pid, begun_event, event = numbers
     failure = _optional_text(row, "failure")
-    result = _text(row, "result")
     return Run(
-        id=RunId(_text(row, "id")),
-        policy=_optional_text(row, "policy"),
-        operation=Operation(_text(row, "operation")),
-        state=RunState(_text(row, "state")),
-        process=process_from_row(row),
-        started_at=_instant(row, "started_at"),
-        ended_at=_optional_instant(row, "ended_at"),
-        result={} if result == "{}" else _object(result),
-        failure=None if failure is None else RunFailure(**json.loads(failure)),
-        queued_at=_optional_instant(row, "queued_at"),
-        begun_event=_number(row, "begun_event"),
-        event=_number(row, "event"),
+        RunId(run_id),
+        _optional_text(row, "policy"),
+        _OPERATIONS[operation],
+        _STATES[state],
+        Process(host, boot_id, pid, process_started),
+        instant_from_text(started_at),
+        _optional_instant(row, "ended_at"),
+        {} if result == "{}" else _object(result),
+        None if failure is None else RunFailure(**json.loads(failure)),
+        _optional_instant(row, "queued_at"),
+        begun_event,
+        event,
     )
 
 

@@ -43,6 +43,7 @@ _SHRUNK_ERRORS = {
     "SourceShrunkError": AlarmKind.SHRUNK,
 }
 _DUE = frozenset({Why.DUE, Why.MAKE_UP, Why.OBJECTIVE})
+_TIMED = _DUE | {Why.WAITING}
 
 
 def conditions_of(facts: PolicyFacts) -> list[Condition]:
@@ -113,10 +114,8 @@ def _open_slot(facts: PolicyFacts) -> datetime | None:
 def not_begun(facts: PolicyFacts) -> Iterator[Condition]:
     """A run is due, and nobody begins it: overdue, past the end of a pause, or for the first time."""
     since = due_since(facts)
-    if since is None:
+    if since is None or facts.now - since < GRACE:
         yield from _late_by_its_own_clock(facts)
-        return
-    if facts.now - since < GRACE:
         return
     decision = facts.decision
     name = facts.policy.name
@@ -143,7 +142,7 @@ def _late_by_its_own_clock(facts: PolicyFacts) -> Iterator[Condition]:
     longest, since_start = facts.expected_interval, facts.since_start
     if longest is None or since_start is None or facts.open is not None or facts.is_paused:
         return
-    if since_start < longest + GRACE or facts.decision.why is not Why.WAITING or not facts.begun:
+    if since_start < longest + GRACE or facts.decision.why not in _TIMED or not facts.begun:
         return
     if facts.now - facts.begun[0].started_at >= since_start - GRACE:
         return  # the wall clock agrees: what is not due by it was left out for a reason

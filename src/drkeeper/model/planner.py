@@ -28,6 +28,7 @@ _LEAST_MARGIN = timedelta(seconds=30)
 _MARGIN = 20
 """The margin before an objective is missed: one part in so many of it."""
 _CLOCK_ERROR = timedelta(minutes=1)
+_AN_INSTANT = timedelta(microseconds=1)
 _PERCENTILE = 95
 
 
@@ -228,14 +229,16 @@ def _by_schedule(slots: Slots, history: History, now: datetime) -> Decision:
 
 def _base(slots: Slots, history: History, now: datetime) -> datetime:
     """Return the instant after which slots are open."""
-    if history.served is None:
-        return min(history.known_since, now)
-    if history.served <= now:
-        return history.served
+    known = history.known_since if history.served is None else history.served
+    if known <= now:
+        return known
     # The clock was set back. A slot of which it shows the time a second time is served; but a clock
-    # that once was years ahead must not keep the policy from running until then.
-    ahead = history.served - now
-    return history.served if ahead <= slots.pause_after(history.served) / 2 else now
+    # that once was hours ahead must not keep the policy from running until then: the newest slot
+    # that the clock shows now is open. Its run, or that it is given up, is of the present again.
+    if known - now <= slots.pause_after(known) / 2:
+        return known
+    newest = slots.before(now)
+    return now if newest is None else newest - _AN_INSTANT
 
 
 def _ran_just_now(history: History, pause: timedelta, now: datetime) -> bool:

@@ -164,11 +164,23 @@ def test_a_clock_set_back_a_little_runs_nothing_twice(back):
 
 @pytest.mark.parametrize("back", [3 * HOUR, 3650 * DAY])
 def test_a_clock_set_back_far_stops_nothing(back):
-    """The next slot that the clock shows runs, though its name may have been used before."""
+    """The newest slot that the clock shows is open, unless a run has only just begun."""
     now = NOON - back + 10 * MINUTE
-    decision = decide(HOURLY, served(NOON), now)
-    assert decision.slot is None
-    assert decision.next_at == now - 10 * MINUTE + HOUR
+    slot = NOON - back
+    long_ago = served(NOON, started_at=NOON, since_start=40 * MINUTE)
+    assert decide(HOURLY, long_ago, now).slot == slot
+    assert decide(HOURLY, served(NOON), now).slot == slot
+    just_now = decide(HOURLY, served(NOON, started_at=NOON, since_start=10 * MINUTE), now)
+    assert (just_now.slot, just_now.given_up, just_now.next_at) == (None, slot, slot + HOUR)
+    # What was run or given up then is of the present, and all is as ever.
+    assert decide(HOURLY, served(slot), slot + HOUR).slot == slot + HOUR
+
+
+def test_a_clock_set_back_over_the_birth_of_a_policy_stops_nothing():
+    """A policy that was first seen in what is now the future runs all the same."""
+    young = History(known_since=NOON)
+    assert decide(HOURLY, young, NOON - 3 * HOUR).slot == NOON - 3 * HOUR
+    assert decide(HOURLY, young, NOON - 10 * MINUTE).slot is None
 
 
 @pytest.mark.parametrize("ahead", [3 * HOUR, 3650 * DAY])

@@ -329,6 +329,25 @@ def test_trouble_of_the_ledger_is_told_without_it(world, receiver):
     assert told(receiver) == [("entered", "daemon/keeper"), ("left", "daemon/keeper")]
 
 
+def test_what_was_an_alarm_is_not_told_again_without_the_ledger(world, receiver):
+    """Trouble of the ledger makes one message, not one for all that is wrong already."""
+    made = configuration({"ops": hook("ops", receiver)})
+    empty = replace(OVERDUE, kind=AlarmKind.EMPTY)
+    with world.courier(made) as courier:
+        courier.tick(world.look(OVERDUE))
+        world.settle(courier)
+        courier.tell_unrecorded([OVERDUE, empty])
+        world.settle(courier)
+        assert told(receiver) == [("entered", "policy/shop")] * 2
+        policies = [replace(standing("shop"), conditions=(OVERDUE, empty))]
+        courier.tick(replace(world.look(OVERDUE), policies=policies))
+        world.settle(courier)
+        assert len(receiver.requests) == 2
+        courier.tick(world.look(OVERDUE))
+        world.settle(courier)
+    assert told(receiver)[2:] == [("left", "policy/shop")]
+
+
 def beat(name, receiver, *, path=None, **fields):
     return Channel(name, HeartbeatChannel(receiver.url + (path or f"/{name}")), **fields)
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.heartbeats import Heartbeats, voice_for
+from drkeeper.app.wiring.overview import all_conditions
 from drkeeper.app.wiring.told import Told, failing_before
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
@@ -140,6 +141,7 @@ class Courier:
         self._heartbeats = Heartbeats(self._offer, clock=clock)
         self._remembered: dict[str, Trouble] = {}
         self._untold: dict[tuple[AlarmKind, Subject], Alarm] = {}
+        self._recorded: frozenset[tuple[AlarmKind, Subject]] = frozenset()
         self._looked_s: float | None = None
         self._seen: tuple[int, ...] = ()
         self._left: list[Letterbox] = []
@@ -192,6 +194,9 @@ class Courier:
     def tick(self, overview: Overview) -> None:
         """Post what is due, given how things stand; to be called every few seconds."""
         self._heartbeats.watch(overview)
+        self._recorded = frozenset(
+            (alarm.condition.kind, alarm.condition.subject) for alarm in overview.alarms
+        )
         self._settle_untold(overview)
         seen, now_s = tuple(alarm.id for alarm in overview.alarms), self._clock.monotonic()
         recent = self._looked_s is not None and now_s - self._looked_s < _LOOK_EVERY_S
@@ -208,12 +213,13 @@ class Courier:
     def tell_unrecorded(self, conditions: Iterable[Condition]) -> None:
         """Tell what cannot be recorded, once, because the ledger itself is in trouble.
 
-        What was told like this is told to be over by the first ``tick`` that finds it gone.
+        What was an alarm at the last ``tick`` is not told again. What was told like this is told
+        to be over by the first ``tick`` that finds it gone. From any thread.
         """
         now = self._clock.now()
         for condition in conditions:
             key = condition.kind, condition.subject
-            if key not in self._untold:
+            if key not in self._untold and key not in self._recorded:
                 self._untold[key] = Alarm(0, condition, now)
                 self._tell_all(self._untold[key], Occasion.ENTERED)
 
@@ -354,10 +360,11 @@ class Courier:
 
     def _settle_untold(self, overview: Overview) -> None:
         """Say of what was told without the ledger that it is over, or leave it to the ledger."""
-        recorded = {(each.condition.kind, each.condition.subject) for each in overview.alarms}
-        holding = {(each.kind, each.subject) for each in overview.conditions}
+        if not self._untold:
+            return
+        holding = {(each.kind, each.subject) for each in all_conditions(overview)}
         for key, alarm in list(self._untold.items()):
-            if key in holding and key not in recorded:
+            if key in holding and key not in self._recorded:
                 continue
             del self._untold[key]
             if key not in holding:

@@ -381,6 +381,18 @@ def test_a_hundred_clients_cost_as_much_as_one():
         assert len(looked) <= 1 + (time.monotonic() - began)
 
 
+def test_answers_on_one_connection_do_not_wait_for_each_other(listener):
+    """The second half of an answer does not wait for the first one's receipt (Nagle, 40 ms)."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port_of(listener), timeout=10)) as client:
+        took = []
+        for _ in range(21):
+            began = time.monotonic()
+            client.request("GET", "/health/live")
+            client.getresponse().read()
+            took.append(time.monotonic() - began)
+    assert sorted(took)[10] < 0.03
+
+
 def test_a_thousand_policies_are_shown_in_time():
     """The page of a large installation takes well under a second."""
     (first, *_) = MACHINE.overview.policies

@@ -38,7 +38,8 @@ class World:
         """Begin anew, as a daemon does after a reboot."""
         variables = {"DRKEEPER_STATE_DIR": str(self.folder / "state")}
         self.locations = find_locations(variables, config=str(self.settings), root=False)
-        self.reloader = Reloader(self.locations, clock=FakeClock(NOW), variables=variables)
+        self.clock = FakeClock(NOW)
+        self.reloader = Reloader(self.locations, clock=self.clock, variables=variables)
 
     def write(self, name, *lines, policy=None):
         """Write a policy with some lines more than it needs."""
@@ -254,6 +255,15 @@ def test_a_pause_that_was_right_stays_right(world):
     assert world.reloader.reload()[0].policies["a"].pause.until == end
     world.write("a", f"pause: {{until: '{end:%Y-%m-%dT%H:%M:01Z}'}}")
     assert "more than 366 days away" in world.schedules()[1][0].message
+
+
+def test_a_clock_that_is_set_back_makes_nothing_wrong(world):
+    """Neither by hours nor by years."""
+    world.write("a", "pause: {until: 2026-12-24}")
+    before = world.schedules()
+    world.clock.jump(-timedelta(days=3650))
+    assert world.schedules() == before
+    assert not before[1]
 
 
 def test_a_wrong_variable_keeps_what_is_in_force(world):

@@ -40,3 +40,29 @@ def test_keys_of_later_releases_are_not_in_the_schema():
     for where in NOT_YET:
         if len(where) == 1:
             assert where[0] not in known["properties"]
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        "{before_backup: [/bin/q, --fast]}",
+        "{after_backup: [[/bin/touch, /run/x], {command: [/bin/q], timeout: 30s}]}",
+        "{after_failure: []}",
+    ],
+)
+def test_an_editor_takes_what_drkeeper_takes(hooks):
+    """Every form of commands, and everything else that has more than one form."""
+    text = f"""
+policy: p
+source: {{files: {{paths: [/a]}}}}
+schedule: 30 2 * * mon-fri
+jitter: 1h 30m
+pause: {{until: 2026-12-24 14:30, reason: moving}}
+limits: {{nice: 10, upload: 5 MiB/s, closed: [8:00 - 18:00]}}
+retention: {{daily: 7, minimum: 2}}
+notify: [ops]
+hooks: {hooks}
+"""
+    document = read_document("p.yaml", text.encode())
+    assert check(document, PolicyFile)[1] == []
+    jsonschema.validate(plain_value(document.root), json.loads(schema_text()))

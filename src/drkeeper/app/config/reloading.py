@@ -53,6 +53,8 @@ class Reloader:
         self._locations = replace(locations, accepted=None)
         self._variables = environment() if variables is None else variables
         self._clock = clock
+        # A clock that is set back must not make the end of a pause look too far away.
+        self._now = clock.now()
         self._good = _NOTHING
         self._kept: Files | None = None
         self._configuration: Configuration | None = None
@@ -68,6 +70,7 @@ class Reloader:
                 of it is known, of this process or of an earlier one.
         """
         good = self._good if self._configuration else self._remembered()
+        self._now = max(self._now, self._clock.now())
         try:
             settled = self._settled(self._read(good), good)
         except ConfigurationError as error:
@@ -145,7 +148,7 @@ class Reloader:
         while True:
             files = Files(fresh.settings, tuple(policies))
             configuration = configuration_of(
-                files, self._locations, variables=self._variables, now=self._clock.now()
+                files, self._locations, variables=self._variables, now=self._now
             )
             if first is None:
                 first = (*fresh.problems, *configuration.problems)

@@ -22,7 +22,7 @@ from drkeeper.model.status import Overview
 _READERS: Final = 4
 """Threads that compute answers. Source: ours; most answers are shared, and the machine is not ours."""
 _KEEP_ALIVE_S: Final = 5
-_STOP_WITHIN_S: Final = 3.0
+_STOP_WITHIN_S: Final = 5.0
 _log = structlog.get_logger()
 
 

@@ -348,6 +348,22 @@ def test_what_was_an_alarm_is_not_told_again_without_the_ledger(world, receiver)
     assert told(receiver)[2:] == [("left", "policy/shop")]
 
 
+def test_much_trouble_without_the_ledger_is_one_message(world, receiver):
+    """When nothing can be recorded, a thousand policies do not mean a thousand mails either."""
+    names = [f"p{number}" for number in range(1000)]
+    made = configuration({"ops": hook("ops", receiver)}, *map(policy, names))
+    wrong = [replace(OVERDUE, subject=Subject("policy", name)) for name in names]
+    with world.courier(made) as courier:
+        courier.tell_unrecorded(wrong)
+        courier.tell_unrecorded(wrong)
+        world.settle(courier)
+        courier.tick(world.look())
+        world.settle(courier)
+    first, second = (json_of(each)["data"] for each in receiver.requests)
+    assert "1000 alarms" in first["title"]
+    assert "over: policy p0: overdue" in second["text"]
+
+
 def beat(name, receiver, *, path=None, **fields):
     return Channel(name, HeartbeatChannel(receiver.url + (path or f"/{name}")), **fields)
 

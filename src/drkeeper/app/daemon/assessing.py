@@ -183,7 +183,7 @@ class Rounder:
         except DrkeeperError as error:
             self._log("alarms.kept_in_memory", error=str(error))
             seen = self._assessor.without_ledger()
-            self._courier.tell_unrecorded(seen.conditions)
+            self._courier.tell_unrecorded(all_conditions(seen))
         self._courier.tick(seen)
         point("app.daemon.assessing.looked")
         return seen

@@ -1,7 +1,7 @@
 """Channels as the configuration names them, and the courier that tells them what there is to tell."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -28,13 +28,14 @@ from drkeeper.model.status import Overview
 from drkeeper.notify.base import Beat, Notifier, Occasion
 from drkeeper.operations.delivering import Letterbox, Outcome, Patience, Trouble
 from drkeeper.operations.notifying import (
+    GATHERED,
     Audience,
     Audiences,
     Delivery,
     Situation,
     due,
 )
-from drkeeper.operations.wording import RunSign, about_alarm
+from drkeeper.operations.wording import RunSign, about_alarm, about_many
 
 if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
@@ -217,11 +218,13 @@ class Courier:
         to be over by the first ``tick`` that finds it gone. From any thread.
         """
         now = self._clock.now()
-        for condition in conditions:
-            key = condition.kind, condition.subject
-            if key not in self._untold and key not in self._recorded:
-                self._untold[key] = Alarm(0, condition, now)
-                self._tell_all(self._untold[key], Occasion.ENTERED)
+        new = {
+            (each.kind, each.subject): Alarm(0, each, now)
+            for each in conditions
+            if (each.kind, each.subject) not in self._untold.keys() | self._recorded
+        }
+        self._untold |= new
+        self._tell_all(tuple(new.values()), Occasion.ENTERED)
 
     def run_began(self, policy: str, run: RunId) -> None:
         """Tell the policy's heartbeats that a run began; ``tick`` finds out by itself, later."""
@@ -363,22 +366,30 @@ class Courier:
         if not self._untold:
             return
         holding = {(each.kind, each.subject) for each in all_conditions(overview)}
+        over = []
         for key, alarm in list(self._untold.items()):
-            if key in holding and key not in self._recorded:
-                continue
-            del self._untold[key]
+            if key not in holding or key in self._recorded:
+                del self._untold[key]
             if key not in holding:
-                self._tell_all(replace(alarm, cleared_at=overview.at), Occasion.LEFT)
+                over.append(replace(alarm, cleared_at=overview.at))
+        self._tell_all(over, Occasion.LEFT)
 
-    def _tell_all(self, alarm: Alarm, occasion: Occasion) -> None:
-        wiring, condition = self._wiring, alarm.condition
-        for name in wiring.audiences.of(condition.subject).channels:
-            channel = wiring.channels.get(name)
-            if channel is None or isinstance(channel.kind, HeartbeatChannel):
+    def _tell_all(self, alarms: Sequence[Alarm], occasion: Occasion) -> None:
+        """Tell everybody what concerns them, without the ledger: gathered, and once."""
+        wiring, now = self._wiring, self._clock.now()
+        for name, channel in wiring.channels.items():
+            if isinstance(channel.kind, HeartbeatChannel):
                 continue
-            if condition.level.rank >= channel.level.rank:
-                voice = voice_for(wiring.configuration, channel)
-                message = about_alarm(alarm, occasion, voice, self._clock.now())
+            voice = voice_for(wiring.configuration, channel)
+            messages = [
+                about_alarm(alarm, occasion, voice, now)
+                for alarm in alarms
+                if name in wiring.audiences.of(alarm.condition.subject).channels
+                and alarm.condition.level.rank >= channel.level.rank
+            ]
+            if len(messages) > GATHERED:
+                messages = [about_many(messages, voice, now)]
+            for message in messages:
                 self._offer(Delivery(name, (), message))
 
     def _close_ledger(self) -> None:

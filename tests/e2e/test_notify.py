@@ -101,7 +101,7 @@ def test_a_channel_that_is_not_there_is_named_with_a_guess(here):
     configure(
         here, {"ops": {"webhook": {"url": "https://example.org/"}}, "beat": {"heartbeat": {}}}
     )
-    done = here.run("notify", "test", "opps")
+    done = here.run("notify", "test", "opsx")
     assert (done.returncode, "did you mean 'ops'" in done.stderr) == (13, True)
     (here.etc / "policies.d" / "shop.yaml").unlink()
     configure(here, {})

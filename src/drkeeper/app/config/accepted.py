@@ -10,7 +10,6 @@ from typing import Final
 
 from drkeeper.app.config.reading import File, Files
 from drkeeper.errors import ConfigurationError
-from drkeeper.faults import point
 from drkeeper.repository.private_file import (
     make_private_directory,
     read_private,
@@ -33,9 +32,7 @@ def write_accepted(path: Path, files: Files) -> None:
         "policies": [_said(file) for file in files.policies],
     }
     make_private_directory(str(path.parent))
-    point("app.config.accepted.write")
     replace_private(str(path), json.dumps(kept).encode())
-    point("app.config.accepted.written")
 
 
 def _said(file: File) -> list[str]:

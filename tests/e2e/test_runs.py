@@ -402,6 +402,26 @@ def test_hooks_after_a_run_also_follow_a_signal(installed, number, code):
     assert (installed.home / "told").read_text() == "after_backup interrupted\n"
 
 
+def test_a_signal_during_the_last_hook_does_not_lose_the_snapshot(installed):
+    """It is recorded with its recovery point, as a run with warnings; the hook is gone."""
+    after = installed.script("after", f"echo $$ > {installed.home}/pid; sleep 60\n")
+    installed.write_policy("home", f"hooks: {{after_backup: [{after}]}}")
+    with installed.start("backup", "home") as process:
+        pid = until(
+            lambda: (
+                (installed.home / "pid").exists() and (installed.home / "pid").read_text().strip()
+            )
+        )
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 143, (out, err)
+    assert gone(int(pid))
+    (run,) = installed.runs()
+    assert run.state is RunState.WARNINGS
+    with installed.ledger() as ledger:
+        assert ledger.recovery_points("home")[0].run == run.id
+
+
 def test_a_hook_that_hangs_and_floods_harms_nothing_else(installed):
     """One policy's hook writes without end until its time is up; the other policy has its snapshot."""
     flood = installed.script("flood", f"echo $$ > {installed.home}/pid; exec yes flood\n")

@@ -10,7 +10,7 @@ from typing import Final
 
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import is_there, make_private
-from drkeeper.app.wiring.hooks import RunHooks
+from drkeeper.app.wiring.hooks import IN_A_HURRY, RunHooks
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
 from drkeeper.app.wiring.runs import RunRecord, ledger_place, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of, traffic
@@ -189,23 +189,25 @@ class _Run:
             self._clean_up(hooks, error)
             record.failed(error)
             raise
-        self._pulse.phase("after_backup")
-        state = RunState.WARNINGS if report.warnings else RunState.SUCCEEDED
-        hooks.after(state.value, snapshot=report.commit.n)
-        outcome = BackupOutcome(
-            report,
-            record.intact,
-            clock.monotonic() - begun_at,
-            traffic(repository.store),
-            run=record.id,
-            failed_hooks=hooks.failures,
+        made = BackupOutcome(report, record.intact, 0.0, {}, run=record.id)
+        try:
+            self._pulse.phase("after_backup")
+            hurry = IN_A_HURRY if self._choices.ending.wanted else None
+            hooks.after(made.state.value, snapshot=report.commit.n, within=hurry)
+        except BaseException:
+            hooks.failures += 1
+            raise
+        finally:
+            # The snapshot exists, whatever cut its hooks off.
+            made = replace(made, failed_hooks=hooks.failures)
+            point = _recovery_point(policy, repository.id, report, record)
+            record.end(made.state, result=_result(report, made), made=[point])
+        return replace(
+            made,
+            ledger_intact=record.intact,
+            seconds=clock.monotonic() - begun_at,
+            traffic=traffic(repository.store),
         )
-        point = _recovery_point(policy, repository.id, report, record)
-        result = _result(report, outcome)
-        if self._choices.allow_shrink:
-            result["shrink_allowed"] = True  # status takes it as the measure of later runs
-        record.end(outcome.state, result=result, made=[point])
-        return replace(outcome, ledger_intact=record.intact, seconds=clock.monotonic() - begun_at)
 
     def _back_up(self) -> tuple[BackupReport, Repository]:
         policy, configuration, clock = self._policy, self._configuration, self._clock

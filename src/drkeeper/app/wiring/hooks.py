@@ -50,11 +50,19 @@ class RunHooks:
         self._begun = True
         self._note(self._runner().run_before(hooks, self.facts))
 
-    def after(self, result: str, *, snapshot: int | None = None) -> None:
-        """Run the hooks after a backup that made a snapshot; their failures are warnings."""
+    def after(
+        self, result: str, *, snapshot: int | None = None, within: timedelta | None = None
+    ) -> None:
+        """Run the hooks after a backup that made a snapshot; their failures are warnings.
+
+        Args:
+            result: How it ended.
+            snapshot: Its number.
+            within: What all of them may take together.
+        """
         self.facts = replace(self.facts, result=result, snapshot=snapshot, exit_code=0)
         hooks = self.policy.hooks.after_backup
-        self._note(self._runner().run(Occasion.AFTER, hooks, self.facts))
+        self._note(self._runner().run(Occasion.AFTER, hooks, self.facts, within=within))
 
     def failed(self, error: BaseException) -> None:
         """Run the hooks after a backup that made none: those after any, then those after failures.

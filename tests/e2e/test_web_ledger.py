@@ -121,3 +121,13 @@ def test_the_metrics_of_a_real_ledger_are_its_facts(installation):
         assert found["drkeeper_backup_source_bytes", "kept"] == 12
         assert ("drkeeper_backup_last_success_timestamp_seconds", "failing") not in found
         assert get(address, "/health/live")[0] == 200
+
+
+def test_a_timer_gets_the_same_metrics_from_the_command(installation):
+    """Those who run no daemon write them into a file themselves."""
+    text = installation.done("status", "--metrics")
+    names = {family.name for family in text_string_to_metric_families(text)}
+    assert {"drkeeper_rpo_target_seconds", "drkeeper_alarm", "drkeeper_build_info"} <= names
+    with serving(installation) as address:
+        served = {f.name for f in text_string_to_metric_families(get(address, "/metrics")[1])}
+    assert served - names == {"drkeeper_runs"}

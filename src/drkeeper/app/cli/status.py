@@ -59,7 +59,8 @@ _ONLY_ALARMS = frozenset(
 @click.option(
     "--no-daemon", is_flag=True, help="Expect no daemon: a timer runs drkeeper run --due."
 )
-def command(policies: tuple[str, ...], *, check: bool, no_daemon: bool) -> int:
+@click.option("--metrics", is_flag=True, help="Write metrics for Prometheus instead.")
+def command(policies: tuple[str, ...], *, check: bool, no_daemon: bool, metrics: bool) -> int:
     """Show how every policy stands: last success, next run, RPO, RTO, alarms.
 
     Nothing is asked but the ledger of this machine. With --check the exit code says whether all is
@@ -71,6 +72,11 @@ def command(policies: tuple[str, ...], *, check: bool, no_daemon: bool) -> int:
     for name in policies:
         configuration.policy(name)
     seen = read_overview(configuration, called.clock)
+    if metrics:
+        from drkeeper.app.web.metrics import metrics_text  # noqa: PLC0415 - only asked for here
+
+        called.output.result(metrics_text(seen).decode().rstrip("\n"))
+        return 0
     report = Report(seen, policies, zone_name=configuration.zone_name, needs_daemon=not no_daemon)
     if called.output.json:
         _tell_programs(called.output, report)

@@ -75,6 +75,7 @@ def look(path, url, port, *, overdue, later=timedelta()):
     ended = courier.stop(timedelta(seconds=20))
     courier = Courier(configuration(url, port), open_ledger=opened, clock=clock)
     courier.tick(replace(overview, at=clock.now()))  # brings home what could not be recorded
+    courier.stop(timedelta())
     return ended
 
 

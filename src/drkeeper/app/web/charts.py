@@ -24,7 +24,14 @@ _WIDEST: Final = 6.0
 """Per cent: two columns look like columns, not like walls."""
 
 
-def gauge(age: timedelta | None, promise: timedelta, tone: str, words: str) -> Markup:
+def gauge(
+    age: timedelta | None,
+    promise: timedelta,
+    *,
+    tone: str,
+    words: str,
+    proven: timedelta | None = None,
+) -> Markup:
     """Return how much of a promise is used up, with a mark where it ends.
 
     Args:
@@ -32,12 +39,16 @@ def gauge(age: timedelta | None, promise: timedelta, tone: str, words: str) -> M
         promise: What is allowed.
         tone: Colour of what is used.
         words: What it shows, for those who do not see it.
+        proven: How much is used when only what is proven counts; drawn as a ring.
     """
     used = _PROMISE * (age / promise) if age is not None and promise else 0.0
     parts: list[Child] = [tag("rect", class_="track", width="100%", height="8", rx="4")]
     if used > 0:
         width = f"{min(max(used, 1.5), _FULL):.2f}%"
         parts.append(tag("rect", class_=f"fill {tone}", width=width, height="8", rx="4"))
+    if proven is not None and promise:
+        place = f"{min(_PROMISE * (proven / promise), _FULL - 1):.2f}%"
+        parts.append(tag("circle", class_="ring", cx=place, cy="4", r="4"))
     mark = f"{_PROMISE}%"
     parts.append(tag("line", class_="limit", x1=mark, x2=mark, y1="-2", y2="10"))
     return tag("svg", parts, class_="gauge", height="8", width="100%", role="img", aria_label=words)
@@ -159,7 +170,7 @@ def time_line(
             class_="dot proven" if dot.proven else "dot",
             cx=across(dot.at),
             cy="28",
-            r=5 if len(dots) <= _FEW else 3,
+            r=f"{(5 if len(dots) <= _FEW else 3.5) + 1.5 * dot.proven:g}",
         )
         for dot in dots
     ]

@@ -132,7 +132,7 @@ _COLUMNS: Final = (
     Column("State"),
     Column("Last success"),
     Column("Next due"),
-    Column("Recovery point, against RPO"),
+    Column("Durable recovery point, against RPO"),
     Column("RTO"),
 )
 
@@ -188,7 +188,9 @@ def recovery(status: PolicyStatus, at: datetime) -> Markup:
     if status.rpo_target is not None:
         promise = span(status.rpo_target)
         words = f"Newest durable recovery point: {said}, {promise} promised"
-        parts.append(gauge(old, status.rpo_target, rpo_tone(old, status.rpo_target), words))
+        tone = rpo_tone(old, status.rpo_target)
+        ring = max(at - proven, timedelta()) if proven else None
+        parts.append(gauge(old, status.rpo_target, tone=tone, words=words, proven=ring))
         said = f"{said} of {promise}"
     elif old is not None:
         said = f"{said}, no promise"

@@ -89,7 +89,7 @@ def _promises(found: PolicyFacts, zone: ZoneInfo, at: datetime) -> Markup:
         paused = ("Paused", ["until ", moment(status.paused_until, zone), why])
     return facts(
         (
-            ("Recovery point, against RPO", recovery(status, at)),
+            ("Durable recovery point, against RPO", recovery(status, at)),
             ("RTO", rto(status)),
             ("Last success", when(last.ended_at if last else None, zone, at)),
             ("Last attempt", when(attempt.started_at if attempt else None, zone, at)),
@@ -123,7 +123,7 @@ def _points(found: PolicyFacts, zone: ZoneInfo, at: datetime) -> Child:
     first, last = points[0].consistent_at, points[-1].consistent_at
     words = f"{count_of(len(points), 'recovery point')} since {local(first, zone)}, the newest {ago(last, at)}"
     if proven := sum(dot.proven for dot in dots):
-        words += f"; {proven} proven, in green"
+        words += f"; {proven} proven, larger and green"
     promise = found.status.rpo_target
     if promise is not None:
         late = _too_far_apart(points, at, promise)

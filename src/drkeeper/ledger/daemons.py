@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, or_, select
 
 from drkeeper.faults import point
 from drkeeper.ledger.engine import writing
@@ -14,6 +14,9 @@ from drkeeper.model.run import DaemonBeat
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """How long a silent daemon is remembered. Source: ours; longer than a long weekend."""
+
+CLOCK_ERROR = timedelta(minutes=1)
+"""How far ahead a sign of life may be. Source: ours; there is one clock, which may be set back."""
 
 
 class Daemons(Records):
@@ -35,7 +38,11 @@ class Daemons(Records):
         )
         with writing(self._engine) as connection:
             now = self._now_in(connection)
-            silent = daemon.c.beat_at < exact_rfc3339(now - FORGOTTEN_AFTER)
+            silent = or_(
+                daemon.c.beat_at < exact_rfc3339(now - FORGOTTEN_AFTER),
+                # Of a clock that was ahead; who lives will be back with the next beat.
+                daemon.c.beat_at > exact_rfc3339(now + CLOCK_ERROR),
+            )
             point("ledger.daemons.beating")
             connection.execute(delete(daemon).where(silent))
             connection.execute(delete(daemon).where(*mine))

@@ -145,3 +145,14 @@ def test_silent_daemons_are_forgotten(tmp_path):
             clock.sleep(timedelta(days=8).total_seconds())
     with ledger_at(tmp_path / "state" / "ledger.sqlite", clock=clock) as ledger:
         assert [beat.process.pid for beat in ledger.daemons()] == [2]
+
+
+def test_a_clock_that_was_set_back_leaves_no_daemon_of_the_future(tmp_path):
+    """A daemon that died while the clock was ten years ahead does not live for ten years."""
+    clock = TickingClock(BEGINNING + timedelta(days=3650))
+    path = tmp_path / "state" / "ledger.sqlite"
+    with ledger_at(path, clock=clock, me=lambda: somebody(pid=1)) as ledger:
+        ledger.beat("1.2.3", BEGINNING)
+    with ledger_at(path, me=lambda: somebody(pid=2)) as ledger:
+        ledger.beat("1.2.3", BEGINNING)
+        assert [beat.process.pid for beat in ledger.daemons()] == [2]

@@ -1,6 +1,7 @@
 """Recovery points, and the checks of what is stored."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -10,6 +11,10 @@ from drkeeper.ledger.records import NEWEST, Entry, Records
 from drkeeper.ledger.rows import body_of, point_from_row, verification_from_row
 from drkeeper.ledger.tables import recovery_point, verification
 from drkeeper.model.run import RecoveryPoint, Verification
+
+CLOCK_ERROR = timedelta(minutes=1)
+"""By how much the clocks of hosts that share a ledger may differ. Source: ours; NTP keeps them within
+a second."""
 
 
 class Points(Records):
@@ -56,7 +61,27 @@ class Points(Records):
 
     def newest_points(self) -> dict[str, RecoveryPoint]:
         """Return the recovery point with the newest data of every policy that has one."""
-        return {policy: points[0] for policy, points in self.recent_points(1).items()}
+        found = {policy: points[0] for policy, points in self.recent_points(1).items()}
+        latest = self._clock.now() + CLOCK_ERROR
+        ahead = [policy for policy, point in found.items() if point.consistent_at > latest]
+        return found | {policy: self._made_last(policy) for policy in ahead}
+
+    def newest_point(self, policy: str) -> RecoveryPoint | None:
+        """Return the recovery point with the newest data of one policy, if it has one."""
+        found = next(iter(self.recovery_points(policy, limit=1)), None)
+        if found is None or found.consistent_at <= self._clock.now() + CLOCK_ERROR:
+            return found
+        return self._made_last(policy)
+
+    def _made_last(self, policy: str) -> RecoveryPoint:
+        """Return the point that was recorded last.
+
+        A clock that once was ahead has left points of the future. They are not the newest data
+        until then: once the clock is set right, the order in which they were made tells.
+        """
+        query = select(recovery_point).where(recovery_point.c.policy == policy)
+        order = recovery_point.c.event.desc()
+        return self._read(query.order_by(order).limit(1), point_from_row)[0]
 
     def verifications(
         self, repository: str | None = None, *, limit: int = NEWEST

@@ -258,7 +258,10 @@ def _again(
 ) -> Decision:
     """Decide when a slot that has failed is tried again, which is before the next slot."""
     delay = min(most, _BACK_OFF[min(failing.attempts, len(_BACK_OFF)) - 1])
-    at = min(failing.ended_at, now) + delay
+    # By a clock that was set back since, it failed in the future: a little is waited for, and hours
+    # are not.
+    is_far_ahead = failing.ended_at - now > _BACK_OFF[-1]
+    at = now if is_far_ahead else min(failing.ended_at, now) + delay
     if following is not None and at >= following:
         return Decision(None, following, Why.WAITING)
     if now < at:
@@ -272,7 +275,12 @@ def _by_objective(rpo: timedelta, history: History, now: datetime) -> Decision:
         return _again(history.failing, now, most=rpo / _SHARE)
     if history.newest_point is None:
         return Decision(now, None, Why.OBJECTIVE)
-    at = derived_start(rpo, min(history.newest_point, now), history.durations)
+    newest = min(history.newest_point, now)
+    if history.newest_point - now > rpo / 2:
+        # The clock was set back since: what is known of the present is how long ago the last run
+        # began, or nothing; then a new recovery point makes sure.
+        newest = now - (rpo if history.since_start is None else history.since_start)
+    at = derived_start(rpo, newest, history.durations)
     if now < at:
         return Decision(None, at, Why.WAITING)
     return Decision(at, None, Why.OBJECTIVE)

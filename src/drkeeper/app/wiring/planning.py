@@ -150,9 +150,9 @@ class Planner:
         for name in touched:
             if name in self._memories and name in configuration.policies:
                 runs = ledger.runs(name, limit=REMEMBERED)
-                points = ledger.recovery_points(name, limit=1)
+                point = ledger.newest_point(name)
                 policy, since = configuration.policies[name], self._memories[name].known_since
-                self._remember(policy, since, runs, points[:1])
+                self._remember(policy, since, runs, [point] if point else [])
 
     def _forget(self) -> None:
         self._last = None

@@ -43,10 +43,20 @@ import sys
 from drkeeper.__main__ import main
 sys.exit(main())
 """
+# Control groups of its own: else the systemd of one machine would end the services of another.
+HIERARCHIES = [
+    path
+    for path in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
+    if os.path.exists(f"{path}/cgroup.procs")
+]
 # The layers are mounted where nobody else sees them, and go with the last process of the machine.
 BOOT = """
 set -e
 mount --make-rprivate /
+for hierarchy in $HIERARCHIES; do
+  mkdir "$hierarchy/$NAME"
+  echo 0 > "$hierarchy/$NAME/cgroup.procs"
+done
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs tmpfs /run/systemd/nspawn
 mount -t overlay overlay -o "lowerdir=$ROOT,upperdir=$AT/upper,workdir=$AT/work" "$AT/root"
@@ -150,6 +160,7 @@ class Machine:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             env={
                 "ROOT": str(self._root), "AT": str(self._at), "NAME": self._name,
+                "HIERARCHIES": " ".join(HIERARCHIES),
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C",
                 "LD_LIBRARY_PATH": "/lib/x86_64-linux-gnu/systemd",
             },
@@ -224,7 +235,19 @@ class Machine:
             # The outermost process takes all others of the machine with it.
             self._process.kill()
             self._process.wait(STOP_S)
+            self._remove_groups()
         self._process, self._init = None, 0
+
+    def _remove_groups(self) -> None:
+        # They are empty as soon as the kernel has buried the last process in them.
+        until = time.monotonic() + STOP_S
+        tops = [f"{hierarchy}/{self._name}" for hierarchy in HIERARCHIES]
+        while any(map(os.path.isdir, tops)) and time.monotonic() < until:
+            for top in tops:
+                for folder, _, _ in os.walk(top, topdown=False):
+                    with suppress(OSError):
+                        os.rmdir(folder)
+            time.sleep(0.01)
 
     def show(self, unit: str, *names: str) -> dict[str, str]:
         """Return properties of a unit."""
@@ -285,27 +308,33 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 @contextmanager
-def new_machine(at: Path) -> Iterator[Machine]:
-    """Yield a machine with drkeeper installed, not booted yet; end it and all in it afterwards."""
+def new_machine(at: Path, like: Path | None = None) -> Iterator[Machine]:
+    """Yield a machine with drkeeper installed, not booted yet; end it and all in it afterwards.
+
+    Args:
+        at: Folder of what it writes.
+        like: ``files`` of another machine, which is off, to begin with.
+    """
     machine = Machine(build(), at, f"drkeeper-{secrets.token_hex(4)}")
-    _install(machine)
+    if like is None:
+        _install(machine)
+    else:
+        subprocess.run(["cp", "--archive", f"{like}/.", str(machine.files)], check=True)
     try:
         yield machine
     finally:
         machine.cut_power()
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A machine with drkeeper installed that is up; the test skips where there can be none."""
+@contextmanager
+def or_skip() -> Iterator[None]:
+    """Skip the test, loudly, where there can be no machine."""
     if os.geteuid() != 0:
         pytest.skip("a machine with systemd in a container needs root")
     require("a machine with systemd in a container", programs=PROGRAMS)
     # Not what a developer can mend by installing something: kernels and sandboxes differ.
     try:
-        with new_machine(tmp_path / "machine") as made:
-            made.boot()
-            yield made
+        yield
     except UnusableError as error:
         pytest.skip(f"no machine with systemd in a container here: {error}")
 

@@ -43,7 +43,7 @@ class Service:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
-    def install(self, *drop_ins: str) -> "Service":
+    def install(self, *drop_ins: str) -> None:
         """Install the units, the user and the folders, some drop-ins, and make a repository."""
         machine = self.machine
         for name in ("drkeeper.service", "drkeeper-due.service", "drkeeper-due.timer"):
@@ -61,7 +61,6 @@ class Service:
         machine.run("install", "-d", "-m", "755", SOURCE)
         machine.write(f"{SOURCE}/root-only", "for root\n", 0o600)
         self.command("init", STORE, "--kit-file", KIT)
-        return self
 
     def drop_in(self, name: str, text: str) -> None:
         """Install a drop-in for both variants of the service."""
@@ -94,6 +93,11 @@ class Service:
         kept = [line for line in text.splitlines() if "limits:" not in line]
         added = [f"    limits: {{upload: {rate}}}"] if rate else []
         self.machine.write(path, "\n".join(kept + added) + "\n")
+
+    def start(self) -> None:
+        """Start the service, at each boot from now on."""
+        self.systemctl("enable")
+        self.systemctl("start")
 
     def systemctl(self, verb: str, *, check: bool = True) -> str:
         """Do something to the service."""

@@ -6,7 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from doubles.ledgers import TickingClock, ledger_at, nobody_lives, recovery_point, somebody
+from doubles.ledgers import (
+    BEGINNING,
+    TickingClock,
+    ledger_at,
+    nobody_lives,
+    recovery_point,
+    somebody,
+)
 from drkeeper.errors import FencedError, RunningError
 from drkeeper.ledger.process import this_process
 from drkeeper.model.run import Operation, Process, RunFailure, RunId, RunState
@@ -235,7 +242,8 @@ def test_the_newest_runs_of_every_policy(ledger):
 def test_the_newest_points_of_every_policy(ledger):
     """One question returns the newest data of each policy, whenever it was recorded."""
     for number, policy in [(5, "a"), (9, "b"), (7, "b"), (2, "a"), (1, "c")]:
-        ledger.record_recovery_point(recovery_point(number, policy=policy))
+        at = BEGINNING - timedelta(minutes=10 - number)
+        ledger.record_recovery_point(recovery_point(number, policy=policy, consistent_at=at))
     newest = ledger.newest_points()
     assert {policy: point.commit_number for policy, point in newest.items()} == {
         "a": 5, "b": 9, "c": 1,

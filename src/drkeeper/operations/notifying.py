@@ -53,11 +53,13 @@ class Audience:
         channels: Names of channels.
         zone: In which its times are shown.
         zone_name: IANA name of ``zone``.
+        affects: Policies that it touches, if it is none itself.
     """
 
     channels: frozenset[str]
     zone: tzinfo
     zone_name: str
+    affects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,13 @@ def _about(channel: Channel, alarm: Alarm, situation: Situation) -> Delivery | N
     occasion = _owed(channel, alarm, last, now=now, wanted=wanted)
     if occasion is None:
         return None
-    voice = Voice(situation.overview.host, audience.zone, audience.zone_name, channel.details)
+    voice = Voice(
+        situation.overview.host,
+        audience.zone,
+        audience.zone_name,
+        channel.details,
+        audience.affects,
+    )
     nth = 0
     if channel.remind_every:
         nth = max(1, (now - alarm.raised_at) // channel.remind_every)

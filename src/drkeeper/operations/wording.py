@@ -24,6 +24,7 @@ _MOST_LINES: Final = 60
 """Lines of a message about many things. Source: ours; the rest is counted."""
 
 _MOST_FIGURES: Final = 30
+_MOST_NAMED: Final = 20
 
 _PLAIN: Final = {
     AlarmKind.WARNINGS: "the newest run could not read everything",
@@ -82,12 +83,14 @@ class Voice:
         zone: In which times are shown.
         zone_name: Its IANA name.
         details: Whether words from outside may be repeated.
+        affects: Policies that the thing touches, if it is none itself.
     """
 
     host: str
     zone: tzinfo
     zone_name: str
     details: bool = False
+    affects: tuple[str, ...] = ()
 
     def instant(self, at: datetime) -> str:
         """Write an instant in the zone and in UTC."""
@@ -111,7 +114,7 @@ def about_alarm(
     first = thread_of(alarm)
     hint = _hint(condition, voice)
     lines = [
-        f"{_named(condition)}: {_sentence(condition, voice)}.",
+        f"{_named(condition)}: {'this is over: ' if over else ''}{_sentence(condition, voice)}.",
         "",
         f"Level:   {condition.level}",
         f"Since:   {voice.instant(condition.since)}",
@@ -120,7 +123,10 @@ def about_alarm(
         lines.append(f"Over:    {voice.instant(alarm.cleared_at or now)}")
     else:
         lines.append(f"Now:     {voice.instant(now)}")
-    lines += [f"Host:    {voice.host}", ""]
+    lines.append(f"Host:    {voice.host}")
+    if voice.affects:
+        lines.append(f"Affects: {_listed(voice.affects)}")
+    lines.append("")
     lines.append("Nothing needs to be done." if over else f"What to do: {hint}")
     return Message(
         id={Occasion.ENTERED: first, Occasion.LEFT: f"{first}-over"}.get(
@@ -323,6 +329,7 @@ def _facts(alarm: Alarm, voice: Voice) -> dict[str, object]:
         "subject_kind": subject.kind,
         "subject_name": subject.name,
         "policy": subject.name if subject.kind == "policy" else None,
+        "affects": list(voice.affects[:_MOST_LINES]),
         "since": rfc3339(condition.since),
         "raised_at": rfc3339(alarm.raised_at),
         "cleared_at": None if alarm.cleared_at is None else rfc3339(alarm.cleared_at),
@@ -353,6 +360,14 @@ def _row(status: PolicyStatus) -> str:
     if status.rpo_target is not None:
         line += f", RPO {format_duration(status.rpo_target)}"
     return _short(line)
+
+
+def _listed(policies: Sequence[str]) -> str:
+    """Name policies, and count those beyond a few."""
+    named = ", ".join(policies[:_MOST_NAMED])
+    more = len(policies) - _MOST_NAMED
+    kind = "policy" if len(policies) == 1 else "policies"
+    return f"{kind} {named} and {more} more" if more > 0 else f"{kind} {named}"
 
 
 def _short(text: str) -> str:

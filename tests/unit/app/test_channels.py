@@ -56,6 +56,7 @@ def configuration(channels, *policies):
         locations=locations,
         host="keeper",
         zone_name="Europe/Berlin",
+        repositories=dict.fromkeys(("primary", "spare")),
         policies={each.name: each for each in policies or (policy("shop"),)},
         channels=channels,
     )
@@ -571,6 +572,10 @@ def test_who_is_told_what_follows_from_policies(receiver):
     found = audiences_of(made, channels.values())
     assert found.of(SHOP).channels == {"night", "beat"}
     assert found.of(Subject("policy", "home")).channels == {"ops", "night"}
+    primary = found.of(Subject("repository", "primary"))
+    assert primary.channels == {"ops", "night", "beat"}
+    assert primary.affects == ("home", "shop")
+    assert found.of(Subject("repository", "spare")).channels == {"ops", "beat"}
     assert found.of(Subject("daemon", "keeper")).channels == {"ops", "beat"}
     assert not found.knows(Subject("policy", "elsewhere"))
     assert open_notifier(channels["ops"], SystemClock()) is not None

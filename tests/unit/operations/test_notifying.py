@@ -243,6 +243,18 @@ def test_every_message_names_policy_times_and_what_to_do():
     assert over.title == "[drkeeper web1] over: policy shop: overdue"
 
 
+def test_trouble_of_a_repository_names_the_policies_that_use_it():
+    """Who reads it knows what is at stake."""
+    who = audiences()
+    primary = replace(who.everything, affects=tuple(f"p{n:02}" for n in range(25)))
+    who = replace(who, repositories={"primary": primary})
+    ours = alarm(kind=AlarmKind.STORAGE_UNREACHABLE, subject=Subject("repository", "primary"))
+    told = one([OPS], [ours], who=who).message
+    assert "Affects: policies p00, p01," in told.text
+    assert "p19 and 5 more\n" in told.text
+    assert len(told.facts["affects"]) == 25
+
+
 @pytest.mark.parametrize(
     "kind", [AlarmKind.FAILING, AlarmKind.WARNINGS, AlarmKind.STORAGE_UNREACHABLE, AlarmKind.EMPTY]
 )

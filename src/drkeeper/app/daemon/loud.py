@@ -12,6 +12,8 @@ _LOUD: Final = {
     "executor.settling_failed": "error",
     "ledger.unavailable": "error",
     "ledger.damaged": "error",
+    "notify.failed": "warning",
+    "notify.ledger_unavailable": "warning",
     "run.interrupted": "warning",
     "run.killed": "warning",
     "tick.broken": "error",

@@ -77,22 +77,23 @@ def audiences_of(configuration: Configuration, channels: Iterable[Channel]) -> A
     """
     known = list(channels)
     people = frozenset(each.name for each in known if not isinstance(each.kind, HeartbeatChannel))
-    policies = {}
-    by_repository: dict[str, frozenset[str]] = {}
-    for name, policy in configuration.policies.items():
-        told = frozenset(policy.notify) or people
-        policies[name] = Audience(told, policy.zone, policy.zone_name)
-        before = by_repository.get(policy.repository, frozenset())
-        by_repository[policy.repository] = before | told
+    policies = {
+        name: Audience(frozenset(policy.notify) or people, policy.zone, policy.zone_name)
+        for name, policy in configuration.policies.items()
+    }
     zone = ZoneInfo(configuration.zone_name)
     about_all = frozenset(each.name for each in known if each.daemon)
+    repositories = {}
+    for name in configuration.repositories:
+        users = sorted(
+            each.name for each in configuration.policies.values() if each.repository == name
+        )
+        told = frozenset[str]().union(*(policies[user].channels for user in users)) or about_all
+        repositories[name] = Audience(told, zone, configuration.zone_name, tuple(users))
     return Audiences(
         everything=Audience(about_all, zone, configuration.zone_name),
         policies=policies,
-        repositories={
-            name: Audience(by_repository.get(name, about_all), zone, configuration.zone_name)
-            for name in configuration.repositories
-        },
+        repositories=repositories,
     )
 
 

@@ -12,6 +12,10 @@ from faults.worlds import World
 
 ELSEWHERE = {
     "app.web.": "no operation listens; tests/faults/test_web_faults.py",
+    "app.wiring.children.": "runs are processes; tests/faults/test_run_faults.py",
+    "app.wiring.execution.": "the same",
+    "app.wiring.runlogs.": "the same",
+    "operations.hooks.": "the same",
     "storage.s3.": "no process dies differently for a network; tests/faults/test_operations_on_s3.py",
     "ledger.schema.upgrad": "there is one form of the ledger; test_ledger_faults.py makes a second",
     "ledger.schema.cop": "the same",

@@ -6,6 +6,9 @@ import pytest
 import yaml
 
 from doubles.installation import Installation, expect
+from drkeeper.app.config.locations import find_locations
+from drkeeper.app.config.reloading import Reloader
+from drkeeper.clock import SystemClock
 
 POLICIES = Path(__file__).parents[2] / "policies"
 SAMPLES = sorted(POLICIES.glob("*.yaml"))
@@ -128,3 +131,16 @@ def test_the_doctor_looks_for_secrets_and_programs(tmp_path):
     told = installed.run("doctor").stdout
     assert "told about p" in told
     assert "hunter2" not in told
+
+
+def test_status_shows_what_is_in_force(tmp_path):
+    """A file that was broken since does not make its policy look as if it were not there."""
+    installed = Installation(tmp_path).init()
+    clock, locations = SystemClock(), find_locations(installed.environment())
+    Reloader(locations, clock=clock, variables=installed.environment()).reload()
+    installed.policy("files", "policy: [")
+    for command in ("status", "plan"):
+        result = installed.run(command)
+        assert "files" in result.stdout, result
+        assert "files.yaml is wrong; run drkeeper policy check" in result.stderr
+    expect(installed.run("backup", "files"), 13, "not YAML")

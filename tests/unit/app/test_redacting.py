@@ -7,7 +7,7 @@ from drkeeper.app.wiring.logs.known import (
     secrets_of_environment,
     secrets_of_url,
 )
-from drkeeper.app.wiring.logs.redacting import CUT, DEEPEST, MOST_ITEMS, REDACTED, Redactor
+from drkeeper.app.wiring.logs.redacting import CUT, DEEPEST, MOST_ITEMS, REDACTED, Redactor, telling
 from drkeeper.model.channel import (
     AppriseChannel,
     Channel,
@@ -147,3 +147,10 @@ def test_finds_secrets_of_channels_and_urls() -> None:
     assert "webhooks" not in found
     assert list(secrets_of_url("http://[broken")) == []
     assert set(secrets_of_url("https://x/y?token=t0p&page=2")) == {"t0p"}
+
+
+@pytest.mark.parametrize("name", ["PWD", "OLDPWD"])
+def test_the_folder_one_is_in_is_no_secret(name: str) -> None:
+    """Shells call it PWD; hidden, every path below it would be."""
+    assert not telling(name)
+    assert telling("DB_PWD")

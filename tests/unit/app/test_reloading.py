@@ -11,7 +11,7 @@ from drkeeper.app.config.configuration import load_configuration
 from drkeeper.app.config.environment import run_environment
 from drkeeper.app.config.locations import find_locations
 from drkeeper.app.config.problems import InvalidFilesError
-from drkeeper.app.config.reloading import Reloader
+from drkeeper.app.config.reloading import Reloader, in_force
 from drkeeper.errors import ConfigurationError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -233,6 +233,18 @@ def test_a_run_reads_what_the_daemon_has_accepted(world):
     assert of_run.policies == configuration.policies
     assert of_run.definitions() == configuration.definitions()
     assert not of_run.problems
+
+
+def test_who_only_looks_sees_what_is_in_force(world):
+    """And leaves the copy as it is."""
+    kept = (world.folder / "state" / "accepted.json").read_bytes()
+    (world.policies / "a.yaml").write_text("policy: [")
+    world.write("b", "schedule: daily at 03:00")
+    found = in_force(world.locations, clock=FakeClock(NOW))
+    assert str(found.policies["a"].schedule) == "daily at 01:00"
+    assert str(found.policies["b"].schedule) == "daily at 03:00"
+    assert len(found.problems) == 1
+    assert (world.folder / "state" / "accepted.json").read_bytes() == kept
 
 
 def test_a_full_disk_keeps_nothing_from_being_reloaded(world):

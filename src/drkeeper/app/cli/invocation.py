@@ -53,6 +53,16 @@ class Invocation:
             self.output.warning(f"{file} is wrong and left out; run drkeeper policy check")
         return loaded
 
+    @cached_property
+    def in_force(self) -> Configuration:
+        """What a daemon works by: wrong files are warned about, and stand as they last were right."""
+        from drkeeper.app.config.reloading import in_force  # noqa: PLC0415 - few commands ask
+
+        loaded = in_force(self.locations, clock=self.clock)
+        for file in dict.fromkeys(problem.file for problem in loaded.problems):
+            self.output.warning(f"{file} is wrong; run drkeeper policy check")
+        return loaded
+
     @property
     def state(self) -> Path:
         """Folder of pins and ledger."""

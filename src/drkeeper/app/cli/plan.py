@@ -46,13 +46,13 @@ def command(policies: tuple[str, ...], simulate: str | None, outages: tuple[str,
     """
     called = this_invocation()
     now = called.clock.now()
-    zone = ZoneInfo(called.configuration.zone_name)
+    zone = ZoneInfo(called.in_force.zone_name)
     off = [_outage(text, zone, now) for text in outages]
     length = timedelta(days=1) if simulate is None else _length(simulate)
-    names = policies or tuple(sorted(called.configuration.policies))
+    names = policies or tuple(sorted(called.in_force.policies))
     for name in names:
-        called.configuration.policy(name)
-    known = known_policies(called.configuration, called.clock)
+        called.in_force.policy(name)
+    known = known_policies(called.in_force, called.clock)
     found = [foresee(known[name], now + length, outages=off) for name in names]
     for foreseen in found:
         called.output.item(_fields(foreseen, each_run=simulate is None))

@@ -68,7 +68,7 @@ def command(policies: tuple[str, ...], *, check: bool, no_daemon: bool, metrics:
     not kept, 19 no daemon runs, 3 something is to be looked at, 0 all is well.
     """
     called = this_invocation()
-    configuration = called.configuration
+    configuration = called.in_force
     for name in policies:
         configuration.policy(name)
     seen = read_overview(configuration, called.clock)

@@ -45,11 +45,18 @@ class Reloader:
         locations: Where the files are.
         clock: Tells how far away the ends of pauses are.
         variables: The environment; default: this process's.
+        keeps: Whether a copy is written of what is right; only one process at a time may.
     """
 
     def __init__(
-        self, locations: Locations, *, clock: Clock, variables: Mapping[str, str] | None = None
+        self,
+        locations: Locations,
+        *,
+        clock: Clock,
+        variables: Mapping[str, str] | None = None,
+        keeps: bool = True,
     ) -> None:
+        self._keeps = keeps
         self._locations = replace(locations, accepted=None)
         self._variables = environment() if variables is None else variables
         self._clock = clock
@@ -100,7 +107,7 @@ class Reloader:
         return files if same else _NOTHING
 
     def _keep(self, files: Files, place: Path) -> tuple[Problem, ...]:
-        if files == self._kept:
+        if files == self._kept or not self._keeps:
             return ()
         try:
             write_accepted(place, files)
@@ -177,3 +184,12 @@ def _problems_of(error: ConfigurationError, locations: Locations) -> tuple[Probl
     if isinstance(error, InvalidFilesError):
         return error.problems
     return (Problem(str(locations.settings), None, str(error)),)
+
+
+def in_force(locations: Locations, *, clock: Clock) -> Configuration:
+    """Return what a daemon has in force, with what is wrong with the files; change nothing.
+
+    Raises:
+        ConfigurationError: ``drkeeper.yaml`` is wrong, and no good version of it is known.
+    """
+    return Reloader(locations, clock=clock, keeps=False).reload()[0]

@@ -33,9 +33,9 @@ _NAMES: Final = (
 )
 _TELLING: Final = re.compile(_NAMES, re.IGNORECASE)
 _HARMLESS: Final = re.compile(
-    r"_(?:at|bytes|count|file|command|path|name|directory|id)$", re.IGNORECASE
+    r"^(?:OLD)?PWD$|_(?:at|bytes|count|file|command|path|name|directory|id)$", re.IGNORECASE
 )
-"""What only says where a secret is, or how many, is not the secret."""
+"""What only says where a secret is, or how many, is not the secret; and the folder one is in."""
 
 _PATTERNS: Final = (
     # password=…, "token": "…", X-Amz-Signature=…; the name may go on: secret_access_key, tokens.

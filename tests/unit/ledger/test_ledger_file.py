@@ -9,8 +9,10 @@ import pytest
 from doubles.ledgers import (
     TickingClock,
     behind_its_back,
+    condition,
     ledger_at,
     recovery_point,
+    somebody,
 )
 from drkeeper.errors import LedgerBusyError, LedgerError
 from drkeeper.ledger.events import link
@@ -176,11 +178,22 @@ def forge(path, *entries):
         ),
         ("run.ended", '{"run": "nobody"}', "never began"),
         ("run.begun", '{"run": "RUN"}', "begins run RUN again"),
+        ("run.claimed", '{"run": "nobody"}', "was never queued"),
+        ("run.claimed", '{"run": "RUN"}', "is not queued any more"),
+        ("alarm.raised", '{"kind": 5}', "has no meaning"),
+        ("alarm.cleared", '{"alarm": 2}', "was never raised"),
+        ("alarm.cleared", '{"alarm": 3, "cleared_at": ""}', "clears alarm 3 again"),
+        (
+            "notification.recorded",
+            '{"alarm":2,"channel":"c","delivered":true,"detail":"","sent_at":"","what":""}',
+            "was never raised",
+        ),
     ],
 )
 def test_sound_links_with_a_senseless_content_are_found(ledger, path, kind, body, finding):
     """Events whose hashes are right but which cannot have happened do not verify either."""
     run_id = ledger.begin_run("home", Operation.BACKUP)
+    ledger.clear_alarm(ledger.raise_alarm(condition()).id)
     forge(path, (kind, body.replace("RUN", run_id)))
     (found,) = ledger.verify().findings
     assert finding.replace("RUN", run_id) in found
@@ -282,3 +295,29 @@ def test_closing_twice_is_harmless(path):
     ledger = ledger_at(path, clock=TickingClock())
     ledger.close()
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("edit", "ask"),
+    [
+        ("UPDATE notification SET channel = x'00'", "notifications"),
+        ("UPDATE notification SET alarm = 1.5", "last_notifications"),
+        ("UPDATE alarm SET kind = 'boredom'", "alarms"),
+        ("UPDATE alarm SET since = 'yesterday'", "open_alarms"),
+        ("UPDATE lease SET progress = '[1]'", "leases"),
+        ("UPDATE lease SET progress = '{} {}'", "leases"),
+        ("UPDATE lease SET expires_at = 'later'", "interrupt_dead_runs"),
+        ("UPDATE daemon SET pid = 1.5", "daemons"),
+    ],
+)
+def test_no_other_damaged_value_is_handed_out(path, edit, ask):
+    """Wrong types and forms are errors in every table that is read."""
+    with ledger_at(path, me=lambda: somebody(host="other")) as ledger:
+        ledger.begin_run("home", Operation.BACKUP, lease=timedelta(minutes=1))
+    with ledger_at(path) as ledger:
+        alarm = ledger.raise_alarm(condition())
+        ledger.record_notification("mail", alarm.id, "raised", delivered=True)
+        ledger.beat("1.2.3", ledger.now())
+        behind_its_back(path, "PRAGMA foreign_keys = OFF", edit)
+        with pytest.raises(LedgerError, match="row of the ledger is damaged"):
+            getattr(ledger, ask)()

@@ -30,7 +30,7 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 # ---------------------------------------------------------------- the two commands
-demo: $(VENV)/.run ## back up, change, restore to a point in time, compare: the main job, on a temporary tree
+demo: $(VENV)/.run ## back up, change, restore to a point in time, compare; then a daemon keeps two policies: a minute and a half
 	@$(BIN)/drkeeper demo
 
 test: $(VENV)/.dev services ## every test, integration included

@@ -201,7 +201,10 @@ class _Run:
             # The snapshot exists, whatever cut its hooks off.
             made = replace(made, failed_hooks=hooks.failures)
             point = _recovery_point(policy, repository.id, report, record)
-            record.end(made.state, result=_result(report, made), made=[point])
+            figures = _result(report, made)
+            if self._choices.allow_shrink:
+                figures["shrink_allowed"] = True  # a status measures later runs by this one
+            record.end(made.state, result=figures, made=[point])
         return replace(
             made,
             ledger_intact=record.intact,

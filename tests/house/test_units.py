@@ -117,7 +117,8 @@ def test_drop_ins_say_what_they_cost(tmp_path, name: str) -> None:
     told = re.search(r"Exposure (\d\.\d)", text)
     assert told
     found = exposure(installed(tmp_path, "drkeeper.service", name))
-    assert float(told[1]) == found
+    # Other versions of systemd weigh a little differently.
+    assert abs(float(told[1]) - found) <= (0 if "systemd 252" in analyze("--version") else 0.5)
     assert re.search(rf"^\| `{name}\.conf` \|.*\| {told[1]} \|$", DOCUMENT, re.MULTILINE)
 
 
@@ -142,17 +143,20 @@ def test_systemd_waits_longer_than_the_daemon_does() -> None:
 
 
 def test_snapshots_are_not_falsified() -> None:
-    """What would change owners, hide other processes' runs or kill the daemon for a run is not set."""
+    """What would hide files, change owners, confuse runs or end the daemon for a run is not set."""
     for service in SERVICES:
         found = settings(service)
         assert "PrivateUsers" not in found
         assert "ProcSubset" not in found
         assert "DynamicUser" not in found
+        hiding = {"PrivateTmp", "ProtectKernelModules", "InaccessiblePaths", "TemporaryFileSystem"}
+        assert hiding & found.keys() == set()
+        assert found["ProtectHome"] == ["read-only"]
         assert found["OOMPolicy"] == ["continue"]
 
 
 def test_everything_that_is_shipped_is_documented() -> None:
     """Each file in systemd/ is named in docs/systemd.md."""
     files = [path for path in UNITS.rglob("*") if path.is_file()]
-    assert len(files) >= 12
+    assert len(files) >= 11
     assert [str(path.relative_to(UNITS)) for path in files if path.name not in DOCUMENT] == []

@@ -33,11 +33,12 @@ source:
       - "**/.cache/"
     exclude_caches: true         # directories marked by CACHEDIR.TAG
     one_file_system: true
-schedule: daily at 02:30         # or: hourly at :15, weekly on sun at 03:00, every 6h
+schedule: daily at 02:30         # or: hourly at :15, weekly on sun at 03:00, every 6h, cron
 time_zone: UTC
 retention: {{daily: 7, weekly: 5, monthly: 12}}
 objectives: {{rpo: 25h, rto: 4h}}
 repository: {repository}
+# notify: [ops]                  # channels of drkeeper.yaml that are told of trouble
 """
     return _checked(text, name, PolicyFile)
 

@@ -252,6 +252,26 @@ def test_limits_are_kept_and_may_change(world):
         until(lambda: len(executor.running()) == 2)
 
 
+def test_a_store_that_a_probe_found_dead_holds_up_no_other(world):
+    """Of its repository one run goes on at a time; the other place is for the others."""
+    names = {"a": "dead", "b": "dead", "c": "alive"}
+    with world.executor("time.sleep(60)") as executor:
+        executor.doubtful = {"dead"}
+        for name, repository in names.items():
+            executor.start(policy(name, repository), world.queue(name))
+        until(lambda: len(executor.running()) == 2)
+        assert {each.policy for each in executor.running().values()} == {"a", "c"}
+
+
+def test_a_run_that_another_one_keeps_from_beginning_stays_queued(world):
+    """It is neither failed nor lost: its turn comes when the other one has ended."""
+    run = world.queue()
+    with world.executor("sys.exit(11)") as executor:
+        executor.start(policy(), run)
+        until(executor.idle)
+    assert world.run(run).state is RunState.QUEUED
+
+
 def test_nothing_begins_in_a_closed_window(world):
     """Who waited for a place until the window closed waits for it to open."""
     hour = (datetime.now(UTC) + timedelta(hours=1)).time().replace(second=0, microsecond=0)

@@ -1,9 +1,7 @@
 """Put a backup together from a policy: source, repository, ledger."""
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -11,6 +9,8 @@ from typing import Final
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import is_there, make_private
 from drkeeper.app.wiring.hooks import IN_A_HURRY, RunHooks
+from drkeeper.app.wiring.niceness import niced
+from drkeeper.app.wiring.pulse import Pulse
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
 from drkeeper.app.wiring.runs import RunRecord, ledger_place, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of, traffic
@@ -141,7 +141,7 @@ def run_backup(
         DrkeeperError: As ``operations.backup.back_up``; recorded as well.
     """
     run = _Run(policy, configuration, choices, clock, passphrase=passphrase, voice=voice)
-    with _niced(policy.limits.nice):
+    with niced(policy.limits.nice):
         return run.run()
 
 
@@ -164,7 +164,7 @@ class _Run:
         self._clock = clock
         self._passphrase = passphrase
         self._voice = voice
-        self._pulse = _Pulse()
+        self._pulse = Pulse()
         self._record = RunRecord(
             ledger_place(configuration),
             host=configuration.host,
@@ -255,55 +255,6 @@ class _Run:
             hooks.failed(error)
         except Exception as another:  # noqa: BLE001 - the first error is the one that counts
             self._voice.warn(f"the hooks after the run failed: {type(another).__name__}")
-
-
-class _Pulse:
-    """How far a run is, for the thread that keeps its lease."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._now: Mapping[str, object] = {}
-
-    def phase(self, phase: str) -> None:
-        """Begin a part of the run that does not measure itself."""
-        with self._lock:
-            self._now = {**self._now, "phase": phase}
-
-    def beat(self, progress: Progress) -> None:
-        """Remember how far the backup is."""
-        now = {
-            "phase": progress.phase,
-            "files": progress.files,
-            "plain_bytes": progress.plain_bytes,
-            "stored_bytes": progress.stored_bytes,
-        }
-        with self._lock:
-            self._now = now
-
-    def progress(self) -> Mapping[str, object]:
-        """Return what was last remembered."""
-        with self._lock:
-            return self._now
-
-
-_MOST_NICE: Final = 19
-"""Source: nice(2)."""
-
-
-@contextmanager
-def _niced(nice: int | None) -> Iterator[None]:
-    """Take less of the processor for a while; threads that begin meanwhile do so too."""
-    if not nice:
-        yield
-        return
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, min(_MOST_NICE, before + nice))
-    try:
-        yield
-    finally:
-        # Only the superuser may take more again; the next policy is then as modest as this one.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def _limited(settings: RepositorySettings, policy: Policy) -> RepositorySettings:

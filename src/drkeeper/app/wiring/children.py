@@ -20,9 +20,11 @@ from drkeeper.app.config.environment import environment, run_environment, take_s
 from drkeeper.app.config.locations import ACCEPTED
 from drkeeper.clock import Clock
 from drkeeper.faults import point
-from drkeeper.model.run import RunId
+from drkeeper.model.run import RunFailure, RunId, RunState
 from drkeeper.operations import kinship
 
+DONE: Final = frozenset({0, 3})
+"""Exit codes of runs that made a snapshot. Source: docs/exit-codes.md."""
 LONGEST_LINE: Final = 64 * 1024
 """Bytes of a line that are looked at."""
 _READ_BYTES: Final = 65536
@@ -123,6 +125,22 @@ class Ended:
         if self.signal is not None:
             return f"was killed by signal {self.signal}"
         return f"ended with exit code {self.code}"
+
+
+def verdict_on(ended: Ended) -> tuple[RunState, RunFailure]:
+    """Return what to record of a run whose child did not record anything."""
+    told = ended.error or {}
+    message = told.get("message")
+    if ended.code in DONE:
+        text = "the ledger did not take what the run recorded"
+        return RunState.WARNINGS, RunFailure("LedgerError", text, ended.code or 0)
+    hint = told.get("hint")
+    return RunState.FAILED, RunFailure(
+        kind=str(told.get("error") or "ProcessError"),
+        message=str(message) if message else f"the process of the run {ended.how}",
+        exit_code=ended.code or 1,
+        hint=str(hint) if hint else "Read the log of the run.",
+    )
 
 
 class Child:

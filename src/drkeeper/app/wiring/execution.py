@@ -10,22 +10,22 @@ import queue
 import selectors
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from drkeeper.app.wiring.children import Child, Ended, Program
+from drkeeper.app.wiring.children import DONE, Child, Ended, Program, verdict_on
 from drkeeper.app.wiring.places import Places, Wanted, next_to_begin
 from drkeeper.app.wiring.runlogs import RunLog, log_path, remove_old_logs
 from drkeeper.app.wiring.runs import LEASE
 from drkeeper.clock import Clock
-from drkeeper.errors import DrkeeperError
+from drkeeper.errors import DrkeeperError, FencedError
 from drkeeper.faults import point
 from drkeeper.model.policy import Policy
-from drkeeper.model.run import RunFailure, RunId, RunState
+from drkeeper.model.run import RunId
 from drkeeper.model.windows import closed_until
 from drkeeper.operations import kinship
 
@@ -39,7 +39,6 @@ _PATIENCE_S: Final = 5.0
 """Between SIGTERM and SIGKILL for what a dead run has left behind."""
 _READS: Final = 4
 """Reads of one child in a row; a flood must not keep the others from being heard."""
-_DONE: Final = frozenset({0, 3})
 _STORAGE: Final = 17
 """Source: docs/exit-codes.md."""
 
@@ -120,7 +119,8 @@ class Executor:
 
     Args:
         around: What it stands on.
-        places: The limits; they, and ``program``, may be replaced at any time.
+        places: The limits; they, ``program``, and ``doubtful``, the repositories whose stores do
+            not answer a probe, may be replaced at any time.
         on_end: Told of each end, from a thread of the executor, after the ledger knows.
     """
 
@@ -133,6 +133,7 @@ class Executor:
     ) -> None:
         self.places = places
         self.program = around.program
+        self.doubtful: Collection[str] = ()
         self._around = around
         self._on_end = on_end
         self._lock = threading.Lock()
@@ -262,7 +263,7 @@ class Executor:
                     self.places,
                     [each.wanted for each in open_],
                     [busy.wanted for busy in self._busy.values()],
-                    failing=self._failing,
+                    failing=self._failing.union(self.doubtful),
                 )
                 if index is None:
                     return
@@ -334,7 +335,7 @@ class Executor:
     def _remember(self, repository: str, ended: Ended) -> None:
         if ended.code == _STORAGE:
             self._failing.add(repository)
-        elif ended.code in _DONE:
+        elif ended.code in DONE:
             self._failing.discard(repository)
 
     def _report(self, ended: Ended) -> None:
@@ -373,26 +374,12 @@ class Executor:
         try:
             with self._around.open_ledger() as ledger:
                 ledger.interrupt_dead_runs()
-                # One that died before it could claim its run would be started again at every tick.
-                if not ended.asked and ledger.claim_run(ended.run, lease=LEASE):
-                    state, failure = _verdict(ended)
+                # One that died before it could claim its run would be started again at every tick;
+                # but what waits for another run of its policy goes on waiting.
+                waits = ended.asked or ended.code == FencedError.exit_code
+                if not waits and ledger.claim_run(ended.run, lease=LEASE):
+                    state, failure = verdict_on(ended)
                     ledger.end_run(ended.run, state, failure=failure)
         except DrkeeperError as error:
             self._around.log("ledger.unavailable", error=str(error), run=ended.run)
         point("app.wiring.execution.settled")
-
-
-def _verdict(ended: Ended) -> tuple[RunState, RunFailure]:
-    """Return what to record of a run whose child did not record anything."""
-    told = ended.error or {}
-    message = told.get("message")
-    if ended.code in _DONE:
-        text = "the ledger did not take what the run recorded"
-        return RunState.WARNINGS, RunFailure("LedgerError", text, ended.code or 0)
-    hint = told.get("hint")
-    return RunState.FAILED, RunFailure(
-        kind=str(told.get("error") or "ProcessError"),
-        message=str(message) if message else f"the process of the run {ended.how}",
-        exit_code=ended.code or 1,
-        hint=str(hint) if hint else "Read the log of the run.",
-    )

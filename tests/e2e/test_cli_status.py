@@ -120,7 +120,8 @@ def test_the_plan_of_a_day(installed):
     out = installed.done("plan")
     assert "files: every day at 02:30 (Europe/Berlin)" in out
     assert re.search(r"^  \d{4}-\d\d-\d\d 02:30:00 CES?T +in ", out, re.MULTILINE), out
-    assert re.search(r"RPO: at worst .* until then, .*; 1 d 2 h are promised$", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"RPO: at worst .*; 1 d 2 h promised; a run takes .*$", out, re.MULTILINE)
     (line, summary) = installed.lines("plan", "files")
     assert line["next_runs"][0]["why"] == "due"
     assert line["kept"] is True

@@ -11,7 +11,7 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.paint import paint_of
-from drkeeper.app.cli.text import moment, safe, table
+from drkeeper.app.cli.text import moment, paragraph, safe, table
 from drkeeper.app.wiring.overview import known_policies
 from drkeeper.errors import InstantNotReachableError
 from drkeeper.model.foresight import Foreseen, foresee, reasons
@@ -117,7 +117,8 @@ def _tell_runs(called: Invocation, found: Sequence[Foreseen]) -> None:
         if number:
             output.result("")
         schedule = in_words(policy.schedule) if policy.schedule else _unscheduled(foreseen)
-        output.result(safe(f"{policy.name}: {schedule} ({policy.zone_name})"))
+        for line in paragraph(safe(f"{policy.name}: {schedule} ({policy.zone_name})")):
+            output.result(line)
         rows = [
             (
                 f"  {moment(run.began, policy.zone)}",
@@ -134,8 +135,10 @@ def _tell_runs(called: Invocation, found: Sequence[Foreseen]) -> None:
         elif not rows:
             output.result(f"  nothing until {moment(foreseen.end, policy.zone)}")
         for each in foreseen.left_out[:SHOWN]:
-            slot = moment(each.slot, policy.zone)
-            output.result(f"  no run for {slot} and {each.missed - 1} before: the next is near")
+            before = f" and {each.missed - 1} before" if each.missed > 1 else ""
+            output.result(
+                f"  no run for {moment(each.slot, policy.zone)}{before}: the next is near"
+            )
         output.result(f"  {_promise(foreseen)}")
 
 
@@ -146,14 +149,14 @@ def _unscheduled(foreseen: Foreseen) -> str:
 
 
 def _promise(foreseen: Foreseen) -> str:
-    took = format_duration(foreseen.duration) if foreseen.duration else "no time that is known"
+    took = format_duration(foreseen.duration) if foreseen.duration else "an unknown time"
     rpo = foreseen.policy.objectives.rpo
-    promised = "nothing is promised" if rpo is None else f"{format_duration(rpo)} are promised"
+    promised = "nothing promised" if rpo is None else f"{format_duration(rpo)} promised"
     if foreseen.achieved is None:
         return f"RPO: no recovery point is to come; {promised}"
     worst = format_duration(foreseen.achieved.worst)
     kept = "" if foreseen.keeps_promise is not False else paint_of()(", NOT KEPT", "red")
-    return f"RPO: at worst {worst} until then, if a run takes {took}; {promised}{kept}"
+    return f"RPO: at worst {worst}; {promised}{kept}; a run takes {took}"
 
 
 # ---------------------------------------------------------------- a longer time

@@ -107,7 +107,7 @@ def reasons(policy: Policy, run: SimulatedRun) -> Iterator[str]:
     elif late and closed_until(policy.limits.closed, policy.zone, run.slot) is not None:
         windows = ", ".join(map(str, policy.limits.closed))
         yield f"may not start {windows}; was due {run.slot.astimezone(policy.zone):%H:%M}"
-    elif late and run.why is not Why.OBJECTIVE:
+    elif late and run.why not in {Why.OBJECTIVE, Why.RETRY}:
         yield f"late; was due {run.slot.astimezone(policy.zone):%Y-%m-%d %H:%M}"
     if run.missed:
         yield f"makes up for {run.missed} more"

@@ -134,6 +134,10 @@ def _tell_runs(called: Invocation, found: Sequence[Foreseen]) -> None:
             output.result(f"  and {more} more until {moment(foreseen.end, policy.zone)}")
         elif not rows:
             output.result(f"  nothing until {moment(foreseen.end, policy.zone)}")
+        if policy.pause is not None and policy.pause.until > foreseen.begin:
+            until = moment(policy.pause.until, policy.zone)
+            for line in paragraph(safe(f"paused until {until}: {policy.pause.reason}"), first="  "):
+                output.result(line)
         for each in foreseen.left_out[:SHOWN]:
             before = f" and {each.missed - 1} before" if each.missed > 1 else ""
             output.result(
@@ -149,7 +153,9 @@ def _unscheduled(foreseen: Foreseen) -> str:
 
 
 def _promise(foreseen: Foreseen) -> str:
-    took = format_duration(foreseen.duration) if foreseen.duration else "an unknown time"
+    took = "an unknown time"
+    if foreseen.duration:
+        took = format_duration(max(foreseen.duration, timedelta(seconds=1)))
     rpo = foreseen.policy.objectives.rpo
     promised = "nothing promised" if rpo is None else f"{format_duration(rpo)} promised"
     if foreseen.achieved is None:

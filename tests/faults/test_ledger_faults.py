@@ -30,11 +30,11 @@ from doubles.ledgers import (
     what_a_reader_sees,
 )
 from drkeeper import faults
-from drkeeper.errors import DrkeeperError, LedgerError, NoSpaceError
+from drkeeper.errors import DrkeeperError, LedgerError, LedgerUnavailableError, NoSpaceError
 from drkeeper.ledger.postgresql import is_url
 from drkeeper.model.notification import Saying
 from drkeeper.model.run import Operation, RunFailure, RunState
-from services.postgresql import fresh_schema
+from services.postgresql import again, alone, fresh_schema, required, stop
 
 MINUTE = timedelta(minutes=1)
 
@@ -57,12 +57,13 @@ WRITER = """
 """
 
 
-def writer(path, name, count):
+def writer(path, name, count, errors=None):
     """Begin a process that appends to the ledger and prints what was acknowledged."""
     script = textwrap.dedent(WRITER).format(tests=TESTS)
     return subprocess.Popen(
         [sys.executable, "-c", script, str(path), name, str(count)],
         stdout=subprocess.PIPE,
+        stderr=errors,
         text=True,
     )
 
@@ -159,6 +160,32 @@ def test_a_killed_writer_loses_nothing_it_was_told_is_kept(place):
 def test_many_killed_writers_lose_nothing(place):
     """As above, three hundred times."""
     kill_writers(place, times=300)
+
+
+@pytest.mark.integration
+def test_a_server_that_crashes_loses_nothing_it_said_is_kept():
+    """Ended at once in the midst of writes, and started again: what was acknowledged is there, the
+    ledger that was open goes on, and whoever wrote meanwhile was told that it may be tried again.
+    """
+    required()
+    with alone() as server:
+        place = fresh_schema(server)
+        with ledger_at(place) as ledger:
+            one = writer(place, "shop", 10_000, errors=subprocess.DEVNULL)
+            acknowledged = [one.stdout.readline() for _ in range(30)]
+            stop(server)
+            with pytest.raises(LedgerUnavailableError) as caught:
+                ledger.begin_run("home", Operation.BACKUP)
+            assert caught.value.transient
+            acknowledged += one.communicate(timeout=60)[0].splitlines()
+            assert one.returncode == 1
+            again(server)
+            states = {run.id: run.state for run in ledger.runs(limit=10**6)}
+            assert ledger.verify().ok
+            ledger.begin_run("home", Operation.BACKUP)
+    for line in acknowledged:
+        run, ended = line.split()[0], line.split()[1:]
+        assert states[run] is (RunState.SUCCEEDED if ended else states[run])
 
 
 class Controller:

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -132,23 +132,32 @@ def start(at: Path) -> Server:
     with open(at / "data" / "postgresql.conf", "a") as file:
         file.write(CONF.format(port=port, run=at / "run"))
     (at / "data" / "pg_hba.conf").write_text(HBA)
-    log = open(at / "log", "wb")  # noqa: SIM115 - the server's, from now on
-    process = subprocess.Popen(
-        [find("postgres"), "-D", str(at / "data")],
-        env=_environ(at),
-        cwd=at,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,  # an interrupted test run stops it in order
-        **_user(),
-    )
-    log.close()
+    server = _launch(at, port, password)
+    server.run(f"CREATE ROLE keeper LOGIN PASSWORD '{password}'")
+    return server
+
+
+def again(server: Server) -> Server:
+    """Start a server that was stopped once more, where it was."""
+    return _launch(Path(server.folder), server.port, server.password)
+
+
+def _launch(at: Path, port: int, password: str) -> Server:
+    with open(at / "log", "ab") as log:
+        process = subprocess.Popen(
+            [find("postgres"), "-D", str(at / "data")],
+            env=_environ(at),
+            cwd=at,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # an interrupted test run stops it in order
+            **_user(),
+        )
     server = Server(str(at), port, password, process.pid)
     process.returncode = 0  # whoever leaves last ends it, and that may be another process
     try:
         _await_answer(server)
-        server.run(f"CREATE ROLE keeper LOGIN PASSWORD '{password}'")
     except BaseException:
         stop(server)
         raise
@@ -218,14 +227,21 @@ def alone() -> Iterator[Server]:
     """Start a server for one user, who may also stop it."""
     # Not below pytest's directory, which only its owner may enter; and names of sockets are short.
     folder = Path(tempfile.mkdtemp(prefix="drkeeper-pg-"))
-    server = None
     try:
         server = start(folder)
-        yield server
+        try:
+            yield server
+        finally:
+            stop(replace(server, pid=_first_process(server)))
     finally:
-        if server is not None:
-            stop(server)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _first_process(server: Server) -> int:
+    """Return the process number of the server as it says itself: it may have been started again."""
+    with suppress(OSError, ValueError):
+        return int((Path(server.folder) / "data" / "postmaster.pid").read_text().split()[0])
+    return server.pid
 
 
 @contextmanager

@@ -22,7 +22,11 @@ from drkeeper.app.daemon.policies import Accepted
 from drkeeper.app.daemon.signals import Signals
 from drkeeper.app.daemon.supervision import Supervisor, silence_allowed
 from drkeeper.app.daemon.watchdog import PULSE
-from drkeeper.app.wiring.logs.known import secrets_of_channels, secrets_of_environment
+from drkeeper.app.wiring.logs.known import (
+    secrets_of_channels,
+    secrets_of_environment,
+    secrets_of_url,
+)
 from drkeeper.app.wiring.logs.redacting import Redactor
 from drkeeper.app.wiring.logs.setup import set_up_logging
 from drkeeper.clock import Clock
@@ -118,7 +122,7 @@ class _Daemon:
             clock=around.clock,
             concerns=self._concerns,
             supervisor=supervisor,
-            redact=redactor.line,
+            redact=redactor.text,
         )
 
     def live(self) -> int:
@@ -158,7 +162,12 @@ class _Daemon:
         self._supervisor.ready()
 
     def _learn_secrets(self) -> None:
-        channels = self._in_force.configuration().channels
+        configuration = self._in_force.configuration()
+        # Not all of them are in the environment: commands give some.
+        self._redactor.register(
+            configuration.web.token or "", *secrets_of_url(configuration.ledger or "")
+        )
+        channels = configuration.channels
         for name in channels:
             try:
                 self._redactor.register(*secrets_of_channels([channels[name]]))

@@ -74,7 +74,8 @@ class RunLog:
 
     def line(self, text: str) -> None:
         """Write one line, with the time before it."""
-        shown = escaped(self._redact(text[:_LONGEST_LINE]))
+        # Redacted before it is cut: half a secret is not recognised.
+        shown = escaped(self._redact(text)[:_LONGEST_LINE])
         if len(text) > _LONGEST_LINE:
             shown += f" ... ({len(text)} characters)"
         data = f"{rfc3339(self._clock.now())} {shown}\n".encode("utf-8", "replace")

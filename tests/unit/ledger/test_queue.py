@@ -15,6 +15,9 @@ from doubles.ledgers import (
     somebody,
 )
 from drkeeper.errors import FencedError, RunningError
+from drkeeper.ledger import tables
+from drkeeper.ledger.engine import reading
+from drkeeper.ledger.newest import newest_of_each
 from drkeeper.ledger.process import this_process
 from drkeeper.model.run import Operation, Process, RunFailure, RunId, RunState
 
@@ -268,3 +271,17 @@ def test_an_empty_ledger_has_nothing_new(ledger):
     assert ledger.newest_points() == {}
     assert ledger.last_event().seq == 1
     assert ledger.leases() == []
+
+
+def test_a_long_history_costs_nothing(tmp_path):
+    """What was newest is found in the indexes: no table is read from its beginning to its end."""
+    with ledger_at(tmp_path / "state" / "ledger.sqlite") as ledger, reading(ledger._engine) as at:
+        for table, group, order in [
+            (tables.run, "policy", "begun_event"),
+            (tables.recovery_point, "policy", "consistent_at"),
+        ]:
+            query = newest_of_each(table, table.c[group], table.c[order], 3)
+            spelt = query.compile(at.engine, compile_kwargs={"literal_binds": True})
+            plan = [row[3] for row in at.exec_driver_sql(f"EXPLAIN QUERY PLAN {spelt}")]
+            assert not [step for step in plan if step.startswith(f"SCAN {table.name}")], plan
+            assert any(f"SEARCH {table.name} USING" in step for step in plan)

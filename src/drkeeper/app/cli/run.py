@@ -9,6 +9,7 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.wiring.children import Ended
 from drkeeper.app.wiring.due import Begun, look, run_due
+from drkeeper.app.wiring.telling import telling
 from drkeeper.errors import FencedError
 from drkeeper.model.instants import local_text
 from drkeeper.model.planner import Decision
@@ -26,8 +27,9 @@ def command(*, due: bool, dry_run: bool) -> int:
     """Run what is due, once, and end: for timers instead of the daemon.
 
     Decides as the daemon does, from the ledger: what was missed is made up for exactly once, what
-    failed is tried again when its time has come, and what runs already is left alone. Ends with the
-    code of the first run that failed, else with 3 when there were warnings.
+    failed is tried again when its time has come, and what runs already is left alone. Then the
+    channels are told what is wrong, unless a daemon does it. Ends with the code of the first run that
+    failed, else with 3 when there were warnings.
     """
     del due
     called = this_invocation()
@@ -42,15 +44,20 @@ def command(*, due: bool, dry_run: bool) -> int:
         for name, decision in begun.decisions.items():
             _tell_decision(called, configuration.policies[name], decision, dry_run=False)
         for run, name in begun.runs.items():
+            courier.run_began(name, run)
             called.output.message("status", {"name": name, "run": run, "phase": "queued"})
 
     def on_end(ended: Ended) -> None:
+        if ended.code == 0 or _code(ended) != 0:  # else somebody else runs it, and tells
+            why = str((ended.error or {}).get("message", ""))
+            courier.run_ended(ended.policy, ended.run, ended.code, figures=ended.summary, why=why)
         _tell_end(called, ended)
 
     def log(event: str, **fields: object) -> None:
         called.output.detail(" ".join([event, *(f"{key}={fields[key]}" for key in fields)]))
 
-    ended = run_due(configuration, called.clock, on_begin=on_begin, on_end=on_end, log=log)
+    with telling(configuration, called.clock, log) as courier:
+        ended = run_due(configuration, called.clock, on_begin=on_begin, on_end=on_end, log=log)
     codes = [_code(one) for one in ended]
     called.output.summary(
         {

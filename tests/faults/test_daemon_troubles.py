@@ -22,6 +22,7 @@ from doubles.daemons import (
     processes_of,
     wait_for,
 )
+from doubles.installation import Installation
 from drkeeper.model.run import RunState
 
 pytestmark = pytest.mark.slow
@@ -85,11 +86,16 @@ def told_to(url: str) -> dict[str, str]:
     return {"DRKEEPER_NOTIFY_OPS_URL": url}
 
 
+def commits(made: Installation) -> list[Path]:
+    """Return the entries of the repository's journal."""
+    return [*(made.store / "journal").iterdir()]
+
+
 CHANNEL = "notify: {ops: {webhook: {}}}\n"
 
 
 def test_a_locked_ledger_is_told_and_recorded_later(made):
-    """Another process keeps the ledger: alarm without it, run on after it, nothing broken."""
+    """Another process keeps the ledger: an alarm and backups without it, and all with it again."""
     with receiving() as (url, bodies):
         configure(made, CHANNEL)
         with Keeper(made, **told_to(url)) as keeper:
@@ -98,8 +104,10 @@ def test_a_locked_ledger_is_told_and_recorded_later(made):
             path = made.home / "state" / "ledger.sqlite"
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
                 other.execute("BEGIN EXCLUSIVE")
+                before = len(commits(made))
                 wait_for(lambda: any("ledger-trouble" in body for body in bodies), "to be told")
-                assert keeper.process.poll() is None
+                keeper.wait_for("run.improvised")
+                wait_for(lambda: len(commits(made)) > before, "a backup without a record")
                 other.execute("ROLLBACK")
             runs_on(keeper)
             keeper.end()

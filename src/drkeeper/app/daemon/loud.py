@@ -14,6 +14,7 @@ _LOUD: Final = {
     "ledger.damaged": "error",
     "notify.failed": "warning",
     "notify.ledger_unavailable": "warning",
+    "run.improvised": "warning",
     "run.interrupted": "warning",
     "run.killed": "warning",
     "tick.broken": "error",

@@ -34,6 +34,10 @@ from drkeeper.model.run import RunId
 if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
+_PATIENCE = timedelta(seconds=10)
+"""For a ledger that somebody else keeps to himself; the next tick tries again."""
+_IMPROVISE_AFTER = 4
+"""Ticks for which the ledger may be in trouble before runs begin without it."""
 _END_OF_TICK = timedelta(seconds=2)
 _COSTS = 400
 """A look takes one part in so many of the time, at most: with many policies it comes less often."""
@@ -148,6 +152,7 @@ class Parts:
             clock=self._clock,
             shared=self._is_shared,
             log=log,
+            improvise_after=_IMPROVISE_AFTER * self._at_start.daemon.tick,
         )
 
     @cached_property
@@ -331,7 +336,8 @@ class Parts:
 
     def _open_ledger(self) -> "Ledger":
         place = self._at_start.ledger or self._at_start.locations.ledger
-        return open_run_ledger(place, host=self._at_start.host, clock=self._clock)
+        host, clock = self._at_start.host, self._clock
+        return open_run_ledger(place, host=host, clock=clock, patience=_PATIENCE)
 
     def _books(self, name: str) -> Books:
         return Books(

@@ -1,5 +1,6 @@
 """One tick: read the ledger, plan, queue what is due, begin what is queued."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -7,9 +8,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from drkeeper import __version__
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books
-from drkeeper.app.daemon.jumps import Times
+from drkeeper.app.daemon.improvising import Improviser
 from drkeeper.app.wiring.execution import Log, Running
 from drkeeper.app.wiring.planning import Due, Planner, queue_due
+from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
 from drkeeper.model.instants import rfc3339
@@ -20,6 +22,7 @@ from drkeeper.model.run import RunFailure, RunId, RunState
 if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
+IMPROVISE_AFTER: Final = timedelta(seconds=60)
 _DEAD_EVERY: Final = timedelta(minutes=1)
 """How often it is asked whether runs that others began have died."""
 
@@ -39,7 +42,7 @@ class Executes(Protocol):
 class Starts:
     """When each policy's last run began, by the clock that nobody sets."""
 
-    def __init__(self, clock: Times) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._at: dict[str, float] = {}
 
@@ -65,6 +68,7 @@ class Tick:
         clock: The instant to decide for.
         shared: Whether daemons of other machines use the same ledger.
         log: Told of what is decided.
+        improvise_after: How long the ledger may be in trouble before runs begin without it.
     """
 
     def __init__(  # noqa: PLR0913 - what a tick touches, by name
@@ -74,9 +78,10 @@ class Tick:
         books: Books,
         executor: Executes,
         starts: Starts,
-        clock: Times,
+        clock: Clock,
         shared: bool,
         log: Log,
+        improvise_after: timedelta = IMPROVISE_AFTER,
     ) -> None:
         self._configuration = configuration
         self._books = books
@@ -87,6 +92,7 @@ class Tick:
         self._log = log
         self._began_at = clock.now()
         self._planner = Planner()
+        self._improviser = Improviser(clock, improvise_after)
         self._planned: Configuration | None = None
         self._replan = False
         self._asked_s: float | None = None
@@ -109,6 +115,9 @@ class Tick:
                 self._look(ledger, configuration, now)
         except DrkeeperError as error:
             self._log("ledger.unavailable", error=str(error))
+            self._improvise(configuration, now)
+        else:
+            self._improviser.over()
         point("app.daemon.tick.looked")
 
     def _look(self, ledger: "Ledger", configuration: Configuration, now: datetime) -> None:
@@ -117,6 +126,7 @@ class Tick:
             self._planner = Planner()
         self._bury(ledger)
         decisions = self._planner.plan(configuration, ledger, now, self._starts.passed())
+        self._improviser.learn(decisions, now)
         if configuration is not self._planned:
             self._cancel_unknown(ledger, configuration)
             self._planned = configuration
@@ -146,6 +156,14 @@ class Tick:
                 attempt=decision.attempt if decision else None,
             )
         return {each.run for each in due}
+
+    def _improvise(self, configuration: Configuration, now: datetime) -> None:
+        """Begin what is due without the ledger, when it has been in trouble for a while."""
+        here = {run.policy for run in self._executor.running().values()}
+        for policy in self._improviser.due(configuration.policies, here, now):
+            run = RunId(secrets.token_hex(8))
+            self._log("run.improvised", run=run, policy=policy.name)
+            self._executor.start(policy, run)
 
     def _bury(self, ledger: "Ledger") -> None:
         now_s = self._clock.monotonic()

@@ -17,7 +17,7 @@ from drkeeper.model.status import Overview
 if TYPE_CHECKING:
     from drkeeper.app.web.server import Listener
 
-_AGAIN_S: Final = 30.0
+_AGAIN_S: Final = 10.0
 """How soon an address that was taken is tried again."""
 
 

@@ -201,7 +201,12 @@ def shown_place(place: Path | str) -> str:
 
 
 def open_run_ledger(
-    place: Path | str, *, host: str, clock: Clock, read_only: bool = False
+    place: Path | str,
+    *,
+    host: str,
+    clock: Clock,
+    read_only: bool = False,
+    patience: timedelta | None = None,
 ) -> "Ledger":
     """Open the ledger of this machine, or the one it shares with others.
 
@@ -210,14 +215,17 @@ def open_run_ledger(
         host: Name of this machine.
         clock: Dates the events.
         read_only: Open only what exists, and never write.
+        patience: Longest wait for others; ``None`` for the ledger's own.
 
     Raises:
         LedgerError: It is damaged, busy, out of reach, or cannot be made.
     """
+    from drkeeper.ledger.engine import PATIENCE  # noqa: PLC0415 - see the package
     from drkeeper.ledger.ledger import open_ledger  # noqa: PLC0415 - see the package
     from drkeeper.ledger.process import this_process  # noqa: PLC0415 - see the package
 
     def me() -> Process:
         return this_process(host)
 
-    return open_ledger(place, clock=clock, me=me, read_only=read_only)
+    waits = patience or PATIENCE
+    return open_ledger(place, clock=clock, me=me, read_only=read_only, patience=waits)

@@ -17,7 +17,7 @@ from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.errors import LedgerError, NoSpaceError
 from drkeeper.ledger.process import this_process
 from drkeeper.model.alarm import AlarmKind, Subject
-from drkeeper.model.policy import FilesSource, Objectives, Policy
+from drkeeper.model.policy import FilesSource, Objectives, Pause, Policy
 from drkeeper.model.run import Operation, RunState
 from drkeeper.model.schedule import parse_schedule
 
@@ -234,3 +234,55 @@ def test_what_an_objective_needs_is_begun_without_a_schedule(world):
     assert ("run.queued", "objective") in [
         (event, fields.get("why")) for event, fields in world.said
     ]
+
+
+def improvised(world):
+    return [fields["policy"] for event, fields in world.said if event == "run.improvised"]
+
+
+def test_a_backup_is_worth_more_than_its_record(world):
+    """A ledger in trouble for a minute: what is due begins without it, once, as it was planned."""
+    world.tick()
+    world.clock.advance(timedelta(minutes=58))
+    world.error = NoSpaceError("no space for the ledger")
+    world.books.close()
+    for _ in range(8):
+        world.tick()
+        world.clock.advance(timedelta(seconds=15))
+    assert sorted(improvised(world)) == []
+    world.clock.advance(timedelta(minutes=1))
+    for _ in range(8):
+        world.tick()
+        world.clock.advance(timedelta(seconds=15))
+    assert sorted(improvised(world)) == ["home", "shop"]
+    world.clock.advance(timedelta(hours=1))
+    world.tick()
+    assert sorted(improvised(world)) == ["home", "home", "shop", "shop"]
+    world.error = None
+    world.tick()
+    assert world.concerns.held() == ()
+
+
+def test_nothing_is_begun_from_memory_that_is_paused_or_runs(world):
+    """A pause holds without the ledger, too, and what runs here is not begun beside itself."""
+    pause = Pause(world.clock.now() + timedelta(days=9), "moving house")
+    world.with_policies(policy("shop", pause=pause), policy("home"))
+    world.tick()
+    world.error = LedgerError("it is damaged")
+    world.books.close()
+    world.executor.busy["run"] = Running("home", 1, world.clock.monotonic(), 0.0, {})
+    for _ in range(8):
+        world.clock.advance(timedelta(minutes=30))
+        world.tick()
+    assert improvised(world) == []
+
+
+def test_an_objective_is_kept_from_memory(world):
+    """Without a schedule a run begins in time for half of the objective."""
+    rpo = Objectives(timedelta(hours=2))
+    world.with_policies(policy("shop", schedule=None, objectives=rpo))
+    world.error = LedgerError("it is damaged")
+    for _ in range(8):
+        world.tick()
+        world.clock.advance(timedelta(minutes=30))
+    assert len(improvised(world)) == 3

@@ -1,13 +1,23 @@
 """``drkeeper notify`` as people use it."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from doubles.installation import Installation
+from doubles.ledgers import ledger_at
 from doubles.receivers import HttpReceiver, SmtpReceiver, answer, json_of
+from drkeeper.clock import SystemClock
 
 pytestmark = pytest.mark.e2e
+
+
+class PastClock(SystemClock):
+    """The system's clock, two hours behind."""
+
+    def now(self):
+        return super().now() - timedelta(hours=2)
 
 
 @pytest.fixture
@@ -107,3 +117,45 @@ def test_a_channel_that_is_not_there_is_named_with_a_guess(here):
     configure(here, {})
     assert here.run("notify", "test").returncode == 13
     assert "nobody is told" in here.done("notify", "list")
+
+
+def test_timers_tell_what_the_daemon_would(here):
+    """By run --due: pings of its runs, one alarm while the policy fails, one all-clear after."""
+    here.source.mkdir()
+    source = here.source / "documents"
+    here.done("init", here.store, "--kit-file", here.kit)
+    for sample in (here.etc / "policies.d").glob("*.yaml"):
+        sample.unlink()
+    (here.etc / "policies.d" / "shop.yaml").write_text(
+        f"policy: shop\nsource: {{files: {{paths: [{source}]}}}}\nrepository: primary\n"
+        "schedule: hourly\nnotify: [ops, beat]\n"
+    )
+    with HttpReceiver() as http:
+        channels = {"ops": {"webhook": {"url": f"{http.url}/hook"}}, "beat": {"heartbeat": {}}}
+        with open(here.etc / "drkeeper.yaml", "a") as file:
+            file.write(f"notify: {json.dumps(channels)}\n")
+        here.variables["DRKEEPER_NOTIFY_BEAT_URL"] = f"{http.url}/beat"
+
+        def heard():
+            pings = [each.target.partition("?")[0] for each in http.requests]
+            hooks = [json_of(each) for each in http.requests if each.target == "/hook"]
+            return [ping for ping in pings if ping != "/hook"], hooks
+
+        with ledger_at(here.home / "state" / "ledger.sqlite", clock=PastClock()) as ledger:
+            ledger.see_policies({"shop": "as it was"})
+        assert here.run("run", "--due").returncode == 18
+        pings, hooks = heard()
+        assert pings == ["/beat/start", "/beat/18"]
+        kinds = [(each["type"], each["data"]["kind"]) for each in hooks]
+        assert kinds == [("drkeeper.entered", "failing")]
+        assert str(source) not in json.dumps(hooks)
+        here.run("run", "--due")
+        assert len(heard()[1]) == 1
+        source.mkdir()
+        (source / "letter.txt").write_text("Dear reader")
+        here.done("backup", "shop")
+        here.done("run", "--due")
+        hooks = heard()[1]
+        assert [each["type"] for each in hooks] == ["drkeeper.entered", "drkeeper.left"]
+        assert "Nothing needs to be done." in hooks[1]["data"]["text"]
+    assert "failing" not in here.done("status")

@@ -153,13 +153,16 @@ class Runs(Leases):
         *,
         limit: int = NEWEST,
         states: Collection[RunState] | None = None,
+        operation: Operation | None = None,
     ) -> list[Run]:
-        """Return runs, newest first; of one policy and in some states only, if given."""
+        """Return runs, newest first; of one policy, operation and in some states only, if given."""
         query = select(run).order_by(run.c.begun_event.desc()).limit(limit)
         if policy is not None:
             query = query.where(run.c.policy == policy)
         if states is not None:
             query = query.where(run.c.state.in_([state.value for state in states]))
+        if operation is not None:
+            query = query.where(run.c.operation == operation.value)
         return self._read(query, run_from_row)
 
     def run(self, run_id: RunId) -> Run | None:

@@ -22,6 +22,7 @@ from drkeeper.app.wiring.overview import (
     read_overview,
     remember,
 )
+from drkeeper.app.wiring.planning import plan
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
@@ -127,6 +128,18 @@ def test_a_policy_that_has_failed_for_long_still_knows_its_last_success(world):
         world.run(failure=SOURCE_GONE)
     (home,) = world.look().policies
     assert home.last_success.started_at == BEGIN
+
+
+def test_restores_do_not_hide_the_backups(world):
+    """Who restores file after file makes no policy overdue, in a status or in a plan."""
+    for _ in range(OF_FAILING + RECENT):
+        run = world.ledger.begin_run("home", Operation.RESTORE)
+        world.ledger.end_run(run, RunState.SUCCEEDED)
+    seen = world.look()
+    assert kinds(seen) == []
+    assert seen.policies[0].last_success.started_at == BEGIN
+    decision = plan(world.configuration, world.ledger, world.clock.now())["home"]
+    assert decision.slot is None
 
 
 def test_queued_and_running_runs_show(world):

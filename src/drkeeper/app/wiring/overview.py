@@ -23,6 +23,7 @@ from drkeeper.model.quantities import format_duration
 from drkeeper.model.run import (
     DaemonBeat,
     Lease,
+    Operation,
     RecoveryPoint,
     Run,
     RunId,
@@ -102,16 +103,16 @@ def remember(ledger: "Ledger") -> Memory:
     )
     failing = [name for name, runs in memory.runs.items() if not _has_good(runs)]
     for name in failing[:MOST_FAILING]:
-        memory.runs[name] = ledger.runs(name, limit=OF_FAILING)
+        memory.runs[name] = ledger.runs(name, limit=OF_FAILING, operation=Operation.BACKUP)
     for name in failing:
         if name in memory.points and not _has_good(memory.runs[name]):
             # It has failed for so long that its last success is not among its newest runs.
-            memory.runs[name] += ledger.runs(name, limit=1, states=GOOD)
+            memory.runs[name] += ledger.runs(name, limit=1, states=GOOD, operation=Operation.BACKUP)
     return memory
 
 
 def _has_good(runs: Sequence[Run]) -> bool:
-    return any(run.state in GOOD for run in runs)
+    return any(run.state in GOOD and run.operation is Operation.BACKUP for run in runs)
 
 
 def overview(  # noqa: PLR0917 - what is known, in the order in which it is asked for

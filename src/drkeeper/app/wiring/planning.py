@@ -149,7 +149,7 @@ class Planner:
             return
         for name in touched:
             if name in self._memories and name in configuration.policies:
-                runs = ledger.runs(name, limit=REMEMBERED)
+                runs = ledger.runs(name, limit=REMEMBERED, operation=Operation.BACKUP)
                 point = ledger.newest_point(name)
                 policy, since = configuration.policies[name], self._memories[name].known_since
                 self._remember(policy, since, runs, [point] if point else [])
@@ -207,7 +207,11 @@ class Planner:
         for name, policy in configuration.policies.items():
             since = seen[name].first_seen_at if name in seen else now
             point = [points[name]] if name in points else []
-            self._remember(policy, since, runs.pop(name, ()), point)
+            known = runs.pop(name, [])
+            if len(known) == REMEMBERED and all(_is_no_backup(run) for run in known):
+                # So many restores that the backups before them are not among the newest runs.
+                known = ledger.runs(name, limit=REMEMBERED, operation=Operation.BACKUP)
+            self._remember(policy, since, known, point)
 
     def _remember(
         self,
@@ -239,6 +243,10 @@ class Planner:
 
 def _paused(policy: Policy, now: datetime) -> bool:
     return policy.pause is not None and now < policy.pause.until
+
+
+def _is_no_backup(run: Run) -> bool:
+    return run.operation is not Operation.BACKUP
 
 
 def plan(

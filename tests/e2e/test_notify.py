@@ -121,6 +121,7 @@ def test_a_channel_that_is_not_there_is_named_with_a_guess(here):
 
 def test_timers_tell_what_the_daemon_would(here):
     """By run --due: pings of its runs, one alarm while the policy fails, one all-clear after."""
+    an_hour_ago = SystemClock().now() - timedelta(hours=1)
     here.source.mkdir()
     source = here.source / "documents"
     here.done("init", here.store, "--kit-file", here.kit)
@@ -128,7 +129,7 @@ def test_timers_tell_what_the_daemon_would(here):
         sample.unlink()
     (here.etc / "policies.d" / "shop.yaml").write_text(
         f"policy: shop\nsource: {{files: {{paths: [{source}]}}}}\nrepository: primary\n"
-        "schedule: hourly\nnotify: [ops, beat]\n"
+        f"schedule: daily at {an_hour_ago:%H:%M}\nnotify: [ops, beat]\n"
     )
     with HttpReceiver() as http:
         channels = {"ops": {"webhook": {"url": f"{http.url}/hook"}}, "beat": {"heartbeat": {}}}

@@ -17,7 +17,8 @@ LONGEST_TEXT: Final = 4 * 1024
 _CUT: Final = " [cut]"
 _FIRST: Final = ("event", "policy", "run")
 """Fields that come first, for eyes that run down a column."""
-_APART: Final = frozenset({"timestamp", "level", *_FIRST})
+_HEAD: Final = ("timestamp", "level", *_FIRST)
+_APART: Final = frozenset(_HEAD)
 _EVENT_WIDTH: Final = 28
 
 PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -54,11 +55,12 @@ def line_of(fields: Mapping[str, object], form: Form) -> str:
 
 
 def _json(fields: Mapping[str, object]) -> str:
-    line = _dumped({name: _short(value) for name, value in fields.items()})
+    shown = {name: _short(fields[name]) for name in _HEAD if name in fields}
+    line = _dumped(shown | {name: _short(value) for name, value in fields.items()})
     if len(line) <= LONGEST_LINE:
         return line
     # Half a JSON object is none: keep what says who and when, and a piece of the rest.
-    kept = {name: fields[name] for name in ("timestamp", "level", *_FIRST) if name in fields}
+    kept = {name: fields[name] for name in _HEAD if name in fields}
     rest = _dumped({name: value for name, value in fields.items() if name not in _APART})
     return _dumped({**{name: _cut(str(value), 512) for name, value in kept.items()},
                     "cut": _cut(rest, LONGEST_TEXT)})  # fmt: skip

@@ -47,7 +47,8 @@ def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
         if "://" in value:
             yield from secrets_of_url(value)
         if name.startswith("DRKEEPER_NOTIFY_") and not name.endswith(_ELSEWHERE):
-            yield from secrets_of_url(value, private=True)
+            for word in value.split():
+                yield from secrets_of_url(word, private=True)
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if folder:
         yield from _credentials(Path(folder))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -325,7 +326,11 @@ def last_size(configuration: Configuration, policy: str, clock: Clock) -> tuple[
         if configuration.ledger is None and not is_there(configuration.locations.ledger):
             return None
         place = ledger_place(configuration)
-        with open_run_ledger(place, host=configuration.host, clock=clock, read_only=True) as ledger:
+        # A ledger that is kept busy must not hold up the backup for the sake of an estimate.
+        patience, host = timedelta(seconds=1), configuration.host
+        with open_run_ledger(
+            place, host=host, clock=clock, read_only=True, patience=patience
+        ) as ledger:
             points = ledger.recovery_points(policy, limit=1)
     except DrkeeperError:
         return None

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "operations.delivering.": "the same",
     "app.wiring.channels.": "the same",
     "app.wiring.told.": "the same",
+    "app.wiring.telling.": "only timers do; tests/e2e/test_notify.py",
     "ledger.claims.": "only daemons do; test_ledger_faults.py",
     "ledger.reconciling.": "the same",
     "ledger.daemons.": "only daemons do; test_ledger_faults.py",

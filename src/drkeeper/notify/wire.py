@@ -142,10 +142,11 @@ def dial(host: str, port: int, deadline: Deadline) -> Wire:
             hint="Look whether the name is right, and whether this machine's name server answers.",
         ) from error
     failed: OSError | None = None
-    for family, kind, protocol, _, address in found:
+    for tried, (family, kind, protocol, _, address) in enumerate(found):
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(deadline.left())
+            # An address that swallows everything leaves some of the time to the others.
+            connection.settimeout(deadline.left() / (len(found) - tried))
             connection.connect(address)
         except OSError as error:
             connection.close()

@@ -151,6 +151,21 @@ def test_a_file_of_certificates_that_is_none_is_an_error(tmp_path):
             post(f"https://127.0.0.1:{receiver.port}/", ca=str(tmp_path / name))
 
 
+def test_an_authority_of_one_s_own_can_come_from_the_environment(tmp_path, monkeypatch):
+    """SSL_CERT_FILE adds to nothing: it names the list, as it does for other programs."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    with HttpReceiver(tls=authority.server_context()) as receiver:
+        post(receiver.url)
+        assert len(receiver.requests) == 1
+
+
+def test_the_next_address_of_a_name_is_tried(receiver):
+    """A server that listens on one of its addresses only is found all the same."""
+    post(receiver.url.replace("127.0.0.1", "localhost"))
+    assert len(receiver.requests) == 1
+
+
 def test_proxies_of_the_environment_are_not_used(receiver, monkeypatch):
     """A variable that somebody set for other programs gets no messages of ours."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")

@@ -53,7 +53,7 @@ class Siege:
                 time.sleep(self.chance.uniform(0.1, 1.0) * self.starts_s)
             else:
                 keeper.wait_for("run.started")
-                time.sleep(self.chance.uniform(0, 1.2) * (self.takes_s - self.starts_s))
+                time.sleep(self.chance.uniform(0.2, 1.2) * (self.takes_s - self.starts_s))
             keeper.kill()
         self.settle()
 

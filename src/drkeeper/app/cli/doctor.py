@@ -5,6 +5,7 @@ import click
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.cli.output import safe_lines
+from drkeeper.app.wiring.parent import end_with_parent
 
 FAILED = 1
 WARNED = 3
@@ -14,7 +15,8 @@ UNREACHABLE = 17
 @make_command()
 @click.option("--probe/--no-probe", default=True, help="Also ask each store what it can do.")
 @click.option("--reach", is_flag=True, help="Only ask each store whether it answers.")
-def command(*, probe: bool, reach: bool) -> int:
+@click.option("--parent", type=int, hidden=True, help="End when this process does; for daemons.")
+def command(*, probe: bool, reach: bool, parent: int | None) -> int:
     """Examine this installation, line by line.
 
     Each line says ok, warn or fail, and what to do. Ends with 1 when a line fails and with 3 when one warns. The probe writes a few small objects
@@ -22,6 +24,8 @@ def command(*, probe: bool, reach: bool) -> int:
     is 17 when a store does not answer.
     """
     called = this_invocation()
+    if parent is not None:
+        end_with_parent(parent)
     return _reach(called) if reach else _examine(called, probe=probe)
 
 

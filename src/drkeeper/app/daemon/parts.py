@@ -1,5 +1,6 @@
 """The parts of the daemon, and what each of them is given of the others."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -219,7 +220,8 @@ class Parts:
     def _prober(self) -> Prober:
         """Asks the stores."""
         program = self._program
-        options = ["--config", str(program.settings), "--reach", "--json"]
+        own = str(os.getpid())
+        options = ["--config", str(program.settings), "--reach", "--parent", own, "--json"]
         return Prober(
             [*program.words, "doctor", *options],
             program.variables,

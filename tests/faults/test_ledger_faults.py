@@ -32,6 +32,7 @@ from doubles.ledgers import (
 from drkeeper import faults
 from drkeeper.errors import DrkeeperError, LedgerError, LedgerUnavailableError, NoSpaceError
 from drkeeper.ledger.postgresql import is_url
+from drkeeper.ledger.tables import SCHEMA_VERSION
 from drkeeper.model.notification import Saying
 from drkeeper.model.run import Operation, RunFailure, RunState
 from services.postgresql import again, alone, fresh_schema, required, stop
@@ -132,7 +133,7 @@ def kill_writers(place, *, times):
     acknowledged = []
     for _ in range(times):
         victim = writer(place, "shop", 10_000)
-        victim.stdout.readline()  # it writes
+        acknowledged.append(victim.stdout.readline().strip())  # it writes
         time.sleep(chance.uniform(0, 0.06))
         victim.send_signal(signal.SIGKILL)
         acknowledged += victim.communicate()[0].splitlines()
@@ -143,7 +144,7 @@ def kill_writers(place, *, times):
         states = {run.id: run.state for run in ledger.runs(limit=10**6)}
         assert ledger.verify().ok
     whole = [line for line in acknowledged if len(line.split(" ")[0]) == 16]
-    assert len(whole) > times
+    assert len(whole) >= times
     for line in whole:
         run, _, ended = line.partition(" ")
         expected = {RunState.SUCCEEDED} if ended == "ended" else set(RunState) - {RunState.RUNNING}
@@ -311,34 +312,32 @@ def _works(place):
     assert_alone(place)
 
 
-STEP = '"""Step."""\nrevision = "0002"\ndown_revision = "0001"\ndef upgrade():\n    pass\n'
+OLD = Path(TESTS) / "museum" / "ledger-form-0001.sqlite"
+"""A ledger of the first form."""
 
 
-def test_a_cut_while_the_form_changes_leaves_the_old_form(path, tmp_path, controlled):
+def form_of(path):
+    """Return the form that a file says it has."""
+    with closing(sqlite3.connect(path)) as raw:
+        return raw.execute("SELECT version_num FROM schema_version").fetchone()[0]
+
+
+def test_a_cut_while_the_form_changes_leaves_the_old_form(tmp_path, controlled):
     """At every fault point of a change of form the ledger stays as it was, and can be changed."""
-    from drkeeper.ledger import schema  # noqa: PLC0415 - only here
-    from drkeeper.ledger.sqlite import open_engine  # noqa: PLC0415 - only here
-
-    (tmp_path / "r0002_step.py").write_text(STEP)
-
-    def settle(target):
-        engine = open_engine(str(target), patience=timedelta(seconds=20))
-        try:
-            schema.settle(engine, str(target), target="0002", steps=[str(tmp_path)])
-        finally:
-            engine.dispose()
-
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
     for name in ("copying", "copied", "upgrading", "upgraded"):
-        target = path.parent / f"{name}.db"
-        shutil.copy(path, target)
+        target = folder / f"{name}.db"
+        shutil.copy(OLD, target)
         controlled(Controller(f"ledger.schema.{name}", 1, cut))
         with pytest.raises(CutError):
-            settle(target)
+            ledger_at(target)
         controlled(None)
+        assert form_of(target) == "0001"
         with ledger_at(target) as ledger:
             assert ledger.verify().ok
-        settle(target)
-    assert not [name for name in os.listdir(path.parent) if name.endswith((".new", "-journal"))]
+        assert form_of(target) == SCHEMA_VERSION
+    assert not [name for name in os.listdir(folder) if name.endswith((".new", "-journal"))]
 
 
 def limited(path, extra):

@@ -176,9 +176,18 @@ class Runs(Leases):
         with reading(self._engine) as connection:
             return {RunState(state): int(count) for state, count in connection.execute(query)}
 
-    def recent_runs(self, per_policy: int) -> dict[str, list[Run]]:
-        """Return the newest runs of every policy that has any, newest first, in one query."""
+    def recent_runs(
+        self, per_policy: int, policies: Collection[str] | None = None
+    ) -> dict[str, list[Run]]:
+        """Return the newest runs of every policy that has any, newest first, in one query.
+
+        Args:
+            per_policy: How many of each.
+            policies: Only of these; to bound the memory that it takes.
+        """
         query = newest_of_each(run, run.c.policy, run.c.begun_event, per_policy)
+        if policies is not None:
+            query = query.where(run.c.policy.in_(policies))
         found: dict[str, list[Run]] = {}
         for each in self._read(query, run_from_row):
             found.setdefault(str(each.policy), []).append(each)

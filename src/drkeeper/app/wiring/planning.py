@@ -25,6 +25,8 @@ REMEMBERED: Final = 32
 the failed ones of a slot."""
 _ONE_BY_ONE: Final = 24
 """Up to so many policies with news are asked for one by one; more are cheaper all at once."""
+_AT_A_TIME: Final = 100
+"""Policies whose runs are in memory at the same time."""
 _MOST_NEWS: Final = 1000
 """So many events are read one by one; after more of them everything is asked for anew."""
 

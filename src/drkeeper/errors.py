@@ -110,6 +110,12 @@ class SourceShrunkError(SourceError):
     """Nearly everything of it is gone, and nobody has said that this is right."""
 
 
+class SourceBusyError(SourceError):
+    """Another program keeps it to itself; nothing is wrong with it."""
+
+    transient = True
+
+
 class IntegrityError(DrkeeperError):
     """Stored bytes are not the ones drkeeper wrote; never retried, always reported."""
 

@@ -33,6 +33,29 @@ class FilesSource:
 
 
 @dataclass(frozen=True, slots=True)
+class SqliteSource:
+    """SQLite databases to protect.
+
+    Attributes:
+        databases: Absolute paths of database files, as the policy names them.
+        busy_timeout: How long another program's lock is waited for.
+    """
+
+    databases: tuple[str, ...]
+    busy_timeout: timedelta
+
+    @property
+    def kind(self) -> str:
+        """The word for this kind of source in policies and snapshots."""
+        return "sqlite"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What is protected, for people."""
+        return self.databases
+
+
+@dataclass(frozen=True, slots=True)
 class Objectives:
     """What the policy promises.
 
@@ -132,7 +155,7 @@ class Policy:
     """
 
     name: str
-    source: FilesSource
+    source: FilesSource | SqliteSource
     repository: str
     zone_name: str
     zone: tzinfo

@@ -1,9 +1,9 @@
 """The source port: something worth protecting, able to be read at one instant."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from os import stat_result
 from typing import NamedTuple, Protocol
@@ -192,5 +192,120 @@ class Source(Protocol):
 
         Raises:
             SourceError: The source is missing or did not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredTree:
+    """The files of a snapshot, back on a disk, where whoever proves them may change them.
+
+    Attributes:
+        root: Where the path ``var/lib/x`` of the snapshot is ``root/var/lib/x``; absolute, and the
+            same to whoever runs programs in scratch.
+        consistent_at: The instant that the snapshot was said to describe.
+    """
+
+    root: bytes
+    consistent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a program ended.
+
+    Attributes:
+        status: Its exit status; negative when a signal ended it.
+        out: What it wrote to standard output, as far as the runner keeps it.
+        err: The same of standard error.
+    """
+
+    status: int
+    out: bytes
+    err: bytes
+
+
+class Runner(Protocol):
+    """Runs programs where a restore is proven, with whatever confinement that has."""
+
+    def run(self, argv: Sequence[str], *, timeout: timedelta) -> Ran:
+        """Run one program to its end, with nothing on standard input.
+
+        Raises:
+            DrkeeperError: It could not be started, or took longer; it is gone by then.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """One question that was put to a restored source.
+
+    Attributes:
+        name: A stable word: ``bytes``, ``schema``, ``rows``, ``integrity``...
+        subject: What was asked about: a path as in ``Entry.path``, or whatever the kind has.
+        passed: Whether the answer was the one that was written down beforehand.
+        expected: What was written down beforehand, in words of one line.
+        found: What there is, likewise.
+    """
+
+    name: str
+    subject: bytes
+    passed: bool
+    expected: str
+    found: str
+
+
+class Running(Protocol):
+    """A restored source that answers questions."""
+
+    def probe(self) -> Iterator[Probed]:
+        """Ask everything that this kind of source can be asked without knowing the application.
+
+        What is wrong is a ``Probed`` that did not pass, never an error. What was expected was
+        written down when the snapshot was made, not read from the source of today.
+
+        Raises:
+            DrkeeperError: The scratch environment broke, which says nothing about the snapshot.
+        """
+        ...
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """Return what tells this state from another: counts, greatest keys, schema, digests.
+
+        Raises:
+            DrkeeperError: The scratch environment broke.
+        """
+        ...
+
+    def newest_instant(self) -> datetime | None:
+        """Return the instant up to which everything is in it, by its own evidence.
+
+        ``None`` when it has no such evidence; a drill then measures from ``consistent_at``.
+        """
+        ...
+
+
+class Recovery(Protocol):
+    """How a kind of source comes back to life from its files."""
+
+    @property
+    def kind(self) -> str:
+        """As in ``Source``."""
+        ...
+
+    def rebuild(self, restored: RestoredTree) -> None:
+        """Make of the files what its engine can be started on; nothing, for most kinds.
+
+        Raises:
+            TargetError: What is there cannot become that.
+        """
+        ...
+
+    def start(self, restored: RestoredTree, runner: Runner) -> AbstractContextManager[Running]:
+        """Start it in scratch; leaving the context ends whatever was started.
+
+        Raises:
+            DrkeeperError: It did not start.
         """
         ...

@@ -9,7 +9,7 @@ from typing import Final
 from drkeeper.app.cli.text import command_line, safe, table
 from drkeeper.model.forecast import Forecast
 from drkeeper.model.instants import local_text, rfc3339
-from drkeeper.model.policy import Hook, Policy
+from drkeeper.model.policy import FilesSource, Hook, Policy, SqliteSource
 from drkeeper.model.quantities import format_duration, format_size
 from drkeeper.model.schedule import in_words
 
@@ -53,6 +53,10 @@ class Explained:
         yield f"{self.policy.name} protects, in repository {self.policy.repository}:"
         for path in source.paths:
             yield f"  {safe(path)}"
+        if isinstance(source, SqliteSource):
+            wait = format_duration(source.busy_timeout)
+            yield f"  each as one SQLite database; another program's lock is waited for {wait}"
+            return
         if source.exclude:
             yield f"  without what matches: {', '.join(map(safe, source.exclude))}"
         if source.exclude_caches:
@@ -190,10 +194,7 @@ class Explained:
             "policy": policy.name,
             "source": source.kind,
             "paths": list(source.paths),
-            "exclude": list(source.exclude),
-            "exclude_caches": source.exclude_caches,
-            "exclude_larger_than_bytes": source.exclude_larger_than,
-            "one_file_system": source.one_file_system,
+            **_details(source),
             "repository": policy.repository,
             "schedule": str(policy.schedule) if policy.schedule else None,
             "time_zone": policy.zone_name,
@@ -237,3 +238,15 @@ def _hook_facts(hooks: Sequence[Hook]) -> list[dict[str, object]]:
         }
         for hook in hooks
     ]
+
+
+def _details(source: FilesSource | SqliteSource) -> dict[str, object]:
+    """Return what one kind of source has and others have not."""
+    if isinstance(source, SqliteSource):
+        return {"busy_timeout_seconds": source.busy_timeout}
+    return {
+        "exclude": list(source.exclude),
+        "exclude_caches": source.exclude_caches,
+        "exclude_larger_than_bytes": source.exclude_larger_than,
+        "one_file_system": source.one_file_system,
+    }

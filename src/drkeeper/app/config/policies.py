@@ -10,7 +10,13 @@ from zoneinfo import ZoneInfo
 from drkeeper.app.config.checking import Location, problem_at
 from drkeeper.app.config.document import Document
 from drkeeper.app.config.problems import Mark, Problem, did_you_mean
-from drkeeper.app.config.schema import HookSection, HooksSection, PauseSection, PolicyFile
+from drkeeper.app.config.schema import (
+    HookSection,
+    HooksSection,
+    PauseSection,
+    PolicyFile,
+    SourceSection,
+)
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.policy import (
     FilesSource,
@@ -20,6 +26,7 @@ from drkeeper.model.policy import (
     Objectives,
     Pause,
     Policy,
+    SqliteSource,
 )
 from drkeeper.model.quantities import format_duration
 from drkeeper.model.retention import Retention
@@ -68,17 +75,10 @@ def policy_of(file: PolicyFile, around: Surroundings) -> Policy:
     """Return the policy that the keys mean."""
     zone_name = file.time_zone or around.zone_name
     zone = ZoneInfo(zone_name)
-    files = file.source.files
     jitter = file.jitter or timedelta()
     return Policy(
         name=file.policy,
-        source=FilesSource(
-            paths=tuple(files.paths),
-            exclude=tuple(files.exclude),
-            exclude_caches=files.exclude_caches,
-            one_file_system=files.one_file_system,
-            exclude_larger_than=files.exclude_larger_than,
-        ),
+        source=_source(file.source),
         repository=file.repository,
         zone_name=zone_name,
         zone=zone,
@@ -99,6 +99,20 @@ def policy_of(file: PolicyFile, around: Surroundings) -> Policy:
         pause=_pause(file.pause, zone),
         hooks=_hooks(file.hooks),
         notify=tuple(file.notify),
+    )
+
+
+def _source(section: SourceSection) -> FilesSource | SqliteSource:
+    if section.sqlite is not None:
+        return SqliteSource(tuple(section.sqlite.databases), section.sqlite.busy_timeout)
+    files = section.files
+    assert files is not None, "one of them is there"  # noqa: S101 - for the types
+    return FilesSource(
+        paths=tuple(files.paths),
+        exclude=tuple(files.exclude),
+        exclude_caches=files.exclude_caches,
+        one_file_system=files.one_file_system,
+        exclude_larger_than=files.exclude_larger_than,
     )
 
 

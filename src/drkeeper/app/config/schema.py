@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from drkeeper.app.config.fields import (
     AbsolutePath,
@@ -34,7 +34,6 @@ NOT_YET = {
     ("source", "postgresql"): "PostgreSQL as a source",
     ("source", "mariadb"): "MariaDB as a source",
     ("source", "mysql"): "MySQL as a source",
-    ("source", "sqlite"): "SQLite as a source",
     ("source", "redis"): "Redis as a source",
     ("source", "command"): "a command as a source",
 }
@@ -59,11 +58,30 @@ class FilesSection(Strict):
     """Leave out files larger than this, such as 50 GiB."""
 
 
+class SqliteSection(Strict):
+    """SQLite databases."""
+
+    databases: list[AbsolutePath] = Field(min_length=1, max_length=100)
+    """Absolute paths of database files; programs may be writing to them."""
+    busy_timeout: Timeout = timedelta(seconds=30)
+    """How long to wait for a lock of another program, at most 1d."""
+
+
 class SourceSection(Strict):
     """What is protected; exactly one kind."""
 
-    files: FilesSection
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    files: FilesSection | None = None
     """A file tree."""
+    sqlite: SqliteSection | None = None
+    """SQLite databases."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "SourceSection":
+        if (self.files is None) == (self.sqlite is None):
+            raise ValueError("write exactly one kind of source: files or sqlite")
+        return self
 
 
 class RetentionSection(Strict):

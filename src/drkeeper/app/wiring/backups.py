@@ -17,6 +17,7 @@ from drkeeper.app.wiring.runs import RunRecord, ledger_place, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of, traffic
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError, FencedError
+from drkeeper.model import policy as policies
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import Consistency, Operation, RecoveryPoint, RunId, RunState
 from drkeeper.operations.backup import BackupReport, BackupRequest, back_up
@@ -28,6 +29,8 @@ from drkeeper.repository.writer import WriterOptions
 from drkeeper.sources.base import Source
 from drkeeper.sources.files.source import FilesSource
 from drkeeper.sources.files.spec import FilesSpec
+from drkeeper.sources.sqlite.source import SqliteSource
+from drkeeper.sources.sqlite.spec import SqliteSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +100,32 @@ def open_source(
     Raises:
         ConfigurationError: A path or pattern is malformed.
     """
-    places = [configuration.locations.cache, configuration.locations.state]
-    folder = folder_of(settings)
-    if folder is not None:
-        places.append(Path(folder))
-    return FilesSource(
-        FilesSpec(
-            paths=tuple(path.encode() for path in policy.source.paths),
-            exclude=policy.source.exclude,
-            exclude_caches=policy.source.exclude_caches,
-            one_file_system=policy.source.one_file_system,
-            exclude_larger_than=policy.source.exclude_larger_than,
-            skip_inodes=frozenset(_inodes(places)),
-        ),
-        clock=clock,
-    )
+    match policy.source:
+        case policies.FilesSource() as files:
+            places = [configuration.locations.cache, configuration.locations.state]
+            folder = folder_of(settings)
+            if folder is not None:
+                places.append(Path(folder))
+            return FilesSource(
+                FilesSpec(
+                    paths=tuple(path.encode() for path in files.paths),
+                    exclude=files.exclude,
+                    exclude_caches=files.exclude_caches,
+                    one_file_system=files.one_file_system,
+                    exclude_larger_than=files.exclude_larger_than,
+                    skip_inodes=frozenset(_inodes(places)),
+                ),
+                clock=clock,
+            )
+        case policies.SqliteSource() as sqlite:
+            return SqliteSource(
+                SqliteSpec(
+                    databases=tuple(path.encode() for path in sqlite.databases),
+                    spool=os.fsencode(configuration.locations.cache / "copies"),
+                    busy_timeout=sqlite.busy_timeout,
+                ),
+                clock=clock,
+            )
 
 
 def _inodes(places: list[Path]) -> list[tuple[int, int]]:

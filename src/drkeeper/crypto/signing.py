@@ -77,6 +77,17 @@ class VerifyKey:
         except (InvalidSignature, ValueError):
             raise IntegrityError("signature is not by this key", signer=self.hex) from None
 
+    def verify_text(self, text: str, signature: bytes) -> None:
+        """Return when this key signed ``text``, as :meth:`SigningKey.sign_text` does.
+
+        Raises:
+            IntegrityError: It did not, or nobody can tell.
+        """
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, _plain_text(text))
+        except (InvalidSignature, ValueError):
+            raise IntegrityError("signature is not by this key", signer=self.hex) from None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
@@ -124,6 +135,13 @@ class SigningKey:
         """Return the 64-byte signature over ``domain || payload``."""
         return self._key.sign(_message(domain, payload))
 
+    def sign_text(self, text: str) -> bytes:
+        """Return the 64-byte signature over a text without a domain, for forms that know none.
+
+        Such a text holds no NUL byte and every domain does, so neither signature holds for the other.
+        """
+        return self._key.sign(_plain_text(text))
+
 
 def _message(domain: bytes, payload: bytes | memoryview) -> bytes:
     """Join domain and payload.
@@ -134,3 +152,14 @@ def _message(domain: bytes, payload: bytes | memoryview) -> bytes:
     if domain.find(b"\0") != len(domain) - 1 or len(domain) < len(b"x\0"):
         raise ValueError("a signature domain ends with its only NUL byte")
     return b"".join((domain, payload))
+
+
+def _plain_text(text: str) -> bytes:
+    """Spell a text that is signed without a domain.
+
+    Raises:
+        ValueError: It holds a NUL byte, as only domains may, or characters that UTF-8 lacks.
+    """
+    if "\0" in text:
+        raise ValueError("a text that is signed without a domain holds no NUL byte")
+    return text.encode()

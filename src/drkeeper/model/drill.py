@@ -1,0 +1,406 @@
+"""Drills: what is planned, what was measured, and what that proves.
+
+A drill restores into scratch, asks the data questions, and measures. Nothing here does any of that:
+these are the values it leaves, and the rules that judge them. How a drill ends badly is a value too;
+a drill always leaves a verdict.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import Final
+
+from drkeeper.model.exposure import age_at
+
+
+class DrillKind(StrEnum):
+    """What a drill goes through."""
+
+    RESTORE = "restore"
+    """One recovery point of one policy."""
+    PITR = "pitr"
+    """One instant of a source that ships its log."""
+    MASS = "mass"
+    """Many policies at once."""
+    BARE = "bare"
+    """From the store and the recovery kit alone."""
+    KEY = "key"
+    """Each recovery identity opens a canary; no data is restored."""
+
+
+class Choice(StrEnum):
+    """Which recovery point a drill takes."""
+
+    LATEST = "latest"
+    OLDEST = "oldest"
+    RANDOM = "random"
+    INSTANT = "instant"
+
+
+class Phase(StrEnum):
+    """Where a drill is, named by what has just been reached; in this order."""
+
+    KEYS_OPENED = "keys-opened"
+    JOURNAL_READ = "journal-read"
+    MANIFEST_AUTHENTICATED = "manifest-authenticated"
+    FIRST_BYTE = "first-byte"
+    RESTORED = "restored"
+    ENGINE_STARTED = "engine-started"
+    LOG_REPLAYED = "log-replayed"
+    PROBES_PASSED = "probes-passed"
+    TORN_DOWN = "torn-down"
+
+    @property
+    def place(self) -> int:
+        """Position in the order, from 0."""
+        return _ORDER[self]
+
+
+_ORDER: Final = {phase: place for place, phase in enumerate(Phase)}
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """When a phase was reached.
+
+    Attributes:
+        phase: Which.
+        reached_at: By the wall clock, for people.
+        elapsed: Since the declaration, by the monotonic clock: what is measured.
+    """
+
+    phase: Phase
+    reached_at: datetime
+    elapsed: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A drill over time.
+
+    Attributes:
+        declared_at: When the disaster was declared, by the wall clock.
+        reached: The phases, in order; those that a source does not have are left out.
+
+    Raises:
+        ValueError: The phases are not in order, or time ran backwards.
+    """
+
+    declared_at: datetime
+    reached: tuple[PhaseTime, ...] = ()
+
+    def __post_init__(self) -> None:
+        for before, after in pairwise(self.reached):
+            if after.phase.place <= before.phase.place:
+                raise ValueError(f"phase {after.phase} does not follow {before.phase}")
+            if after.elapsed < before.elapsed:
+                raise ValueError(f"phase {after.phase} ended before {before.phase}")
+        if self.reached and self.reached[0].elapsed < timedelta():
+            raise ValueError("phase was reached before the declaration")
+
+    def elapsed(self, phase: Phase) -> timedelta | None:
+        """Return the time from the declaration until ``phase`` was reached, if it was."""
+        return next((each.elapsed for each in self.reached if each.phase is phase), None)
+
+    def took(self) -> dict[Phase, timedelta]:
+        """Return how long each phase took, from the one before it; they add up to the whole."""
+        starts = [timedelta(), *(each.elapsed for each in self.reached)]
+        return {
+            each.phase: each.elapsed - start
+            for start, each in zip(starts, self.reached, strict=False)
+        }
+
+    @property
+    def achieved_rto(self) -> timedelta | None:
+        """From the declaration to the last probe passed; ``None`` when it never came to that.
+
+        Negative controls and tearing down come after it, and count nowhere.
+        """
+        return self.elapsed(Phase.PROBES_PASSED)
+
+
+class Stopwatch:
+    """Collects a timeline while a drill runs.
+
+    Args:
+        declared_at: When the disaster was declared, by the wall clock.
+        declared_s: The same instant by the monotonic clock.
+    """
+
+    def __init__(self, declared_at: datetime, declared_s: float) -> None:
+        self._declared_at = declared_at
+        self._declared_s = declared_s
+        self._reached: list[PhaseTime] = []
+
+    def reach(self, phase: Phase, now: datetime, now_s: float) -> None:
+        """Note that ``phase`` has been reached.
+
+        Raises:
+            ValueError: A later one was reached before; a defect of the caller.
+        """
+        elapsed = timedelta(seconds=now_s - self._declared_s)
+        self._reached.append(PhaseTime(phase, now, elapsed))
+        self.timeline()
+
+    def timeline(self) -> Timeline:
+        """Return what was noted so far."""
+        return Timeline(self._declared_at, tuple(self._reached))
+
+
+class Outcome(StrEnum):
+    """What came of a question to the data."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    """The data answered, and the answer is wrong."""
+    BROKEN = "broken"
+    """It could not be asked: the scratch environment failed, not the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One question to restored data, and its answer.
+
+    Attributes:
+        name: Of the probe, unique within the drill.
+        kind: ``bytes``, ``engine``, ``fingerprint``, ``command``, ``sql``, ``file``...
+        outcome: Whether the answer was right.
+        expected: What was asked for, in words.
+        found: What was found, in words.
+        took: How long it took.
+    """
+
+    name: str
+    kind: str
+    outcome: Outcome
+    expected: str = ""
+    found: str = ""
+    took: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlResult:
+    """What the probes said of a copy that was damaged on purpose.
+
+    Attributes:
+        fault: What was planted: ``flipped-byte``, ``truncated-file``, ``stale-point``...
+        outcome: ``PASSED`` when some probe caught it, ``FAILED`` when none did, ``BROKEN`` when it
+            could not be tried.
+        caught_by: Names of the probes that caught it.
+        detail: What was damaged, in words.
+    """
+
+    fault: str
+    outcome: Outcome
+    caught_by: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What a drill is held to; ``None`` when nothing is promised.
+
+    Attributes:
+        rpo: Most data, as time, that may be lost.
+        rto: Longest time from the declaration to the last probe passed.
+    """
+
+    rpo: timedelta | None = None
+    rto: timedelta | None = None
+
+
+NOTHING_PROMISED: Final = Promised()
+
+
+def held_to(promised: Promised, kind: DrillKind, choice: Choice) -> Promised:
+    """Return what of a policy's promises a drill of this kind can show.
+
+    Only the newest point says how much would be lost today; an old one is old on purpose. A key drill
+    restores nothing.
+    """
+    if kind is DrillKind.KEY:
+        return NOTHING_PROMISED
+    return Promised(promised.rpo if choice is Choice.LATEST else None, promised.rto)
+
+
+def achieved_rpo(
+    declared_at: datetime, consistent_at: datetime, recoverable_through: datetime | None = None
+) -> timedelta:
+    """Return how much time of data is missing from what was restored.
+
+    Args:
+        declared_at: When the disaster was declared.
+        consistent_at: The instant that the recovery point describes, by the source's clock.
+        recoverable_through: The instant up to which everything is there, where the source can tell by
+            position; it is the better proof.
+    """
+    return age_at(recoverable_through or consistent_at, declared_at)
+
+
+class Verdict(StrEnum):
+    """How a drill ended."""
+
+    PROVEN = "proven"
+    TOO_OLD = "too-old"
+    """Restored and sound, but more would be lost than was promised."""
+    TOO_SLOW = "too-slow"
+    """Restored and sound, but it took longer than was promised."""
+    UNSOUND = "unsound"
+    """Restored, and a probe found wrong data."""
+    FAILED = "failed"
+    """Could not be restored, or not to where it should."""
+    INVALID = "invalid"
+    """Proves nothing: the probes did not catch a planted fault, or there were none."""
+    INCONCLUSIVE = "inconclusive"
+    """The scratch environment failed, not the backup."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether the data was shown to be restorable and right, in time or not."""
+        return self in {Verdict.PROVEN, Verdict.TOO_OLD, Verdict.TOO_SLOW}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that a verdict rests on.
+
+    Attributes:
+        promised: What the drill is held to (:func:`held_to`).
+        restored: Whether the restore came to its end.
+        failure: Why not, in words.
+        scratch_failure: What went wrong with the scratch environment, in words; empty when nothing.
+        expected_end: Position computed from the catalogue before the restore; empty where the source
+            has none.
+        reached_end: Position at which the restored data stands.
+        probes: Questions to the restored data.
+        controls: Questions to damaged copies of it.
+        achieved_rpo: Age of the restored data at the declaration, if it is known.
+        achieved_rto: From the declaration to the last probe passed, if it came to that.
+    """
+
+    promised: Promised = NOTHING_PROMISED
+    restored: bool = True
+    failure: str = ""
+    scratch_failure: str = ""
+    expected_end: str = ""
+    reached_end: str = ""
+    probes: tuple[ProbeResult, ...] = ()
+    controls: tuple[ControlResult, ...] = ()
+    achieved_rpo: timedelta | None = None
+    achieved_rto: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and why.
+
+    Attributes:
+        verdict: How the drill ended.
+        reason: One sentence without a full stop; empty for ``PROVEN``.
+    """
+
+    verdict: Verdict
+    reason: str = field(default="")
+
+
+def verdict_of(evidence: Evidence) -> Judgement:
+    """Judge a drill by the first of ``RULES`` that has something to say.
+
+    Bad news about the backup comes before bad news about the drill: wrong data stays wrong
+    whatever else broke. That something broke comes before what is good.
+    """
+    for verdict, rule in RULES:
+        reason = rule(evidence)
+        if reason:
+            return Judgement(verdict, reason)
+    return Judgement(Verdict.PROVEN)
+
+
+def _wrong_data(evidence: Evidence) -> str:
+    return _first("probe", evidence.probes, Outcome.FAILED)
+
+
+def _broken(evidence: Evidence) -> str:
+    return evidence.scratch_failure or _first("probe", evidence.probes, Outcome.BROKEN)
+
+
+def _not_restored(evidence: Evidence) -> str:
+    return "" if evidence.restored else evidence.failure or "restore did not come to its end"
+
+
+def _elsewhere(evidence: Evidence) -> str:
+    if evidence.reached_end == evidence.expected_end:
+        return ""
+    reached = evidence.reached_end or "an unknown position"
+    return f"restore ended at {reached}, not at {evidence.expected_end or 'a position it has not'}"
+
+
+def _not_asked(evidence: Evidence) -> str:
+    return "" if evidence.probes else "no probe was run"
+
+
+def _control_broken(evidence: Evidence) -> str:
+    found = (each for each in evidence.controls if each.outcome is Outcome.BROKEN)
+    return next((f"negative control {each.fault} could not be run" for each in found), "")
+
+
+def _blind(evidence: Evidence) -> str:
+    if not evidence.controls:
+        return "no negative control was run"
+    found = (each for each in evidence.controls if each.outcome is Outcome.FAILED)
+    return next((f"planted fault {each.fault} was not caught" for each in found), "")
+
+
+def _not_measured(evidence: Evidence) -> str:
+    promised = evidence.promised
+    if promised.rpo is not None and evidence.achieved_rpo is None:
+        return "age of the restored data is not known"
+    if promised.rto is not None and evidence.achieved_rto is None:
+        return "time to the last probe is not known"
+    return ""
+
+
+def _too_old(evidence: Evidence) -> str:
+    return _missed("RPO", evidence.achieved_rpo, evidence.promised.rpo)
+
+
+def _too_slow(evidence: Evidence) -> str:
+    return _missed("RTO", evidence.achieved_rto, evidence.promised.rto)
+
+
+RULES: Final = (
+    (Verdict.UNSOUND, _wrong_data),
+    (Verdict.INCONCLUSIVE, _broken),
+    (Verdict.FAILED, _not_restored),
+    (Verdict.FAILED, _elsewhere),
+    (Verdict.INVALID, _not_asked),
+    (Verdict.INVALID, _blind),
+    (Verdict.INCONCLUSIVE, _control_broken),
+    (Verdict.INVALID, _not_measured),
+    (Verdict.TOO_OLD, _too_old),
+    (Verdict.TOO_SLOW, _too_slow),
+)
+"""Which verdict, and the rule that gives a reason for it; the first reason counts."""
+
+
+def _first(what: str, results: tuple[ProbeResult, ...], outcome: Outcome) -> str:
+    found = [each for each in results if each.outcome is outcome]
+    if not found:
+        return ""
+    one = found[0]
+    words = f"{what} {one.name} {'failed' if outcome is Outcome.FAILED else 'could not be run'}"
+    if one.expected or one.found:
+        words += f": expected {one.expected or 'nothing'}, found {one.found or 'nothing'}"
+    return words if len(found) == 1 else f"{words} (and {len(found) - 1} more)"
+
+
+def _missed(name: str, achieved: timedelta | None, promised: timedelta | None) -> str:
+    if promised is None or achieved is None or achieved <= promised:
+        return ""
+    return f"achieved {name} of {_seconds(achieved)} s, promised {_seconds(promised)} s"
+
+
+def _seconds(span: timedelta) -> str:
+    """Spell seconds exactly: a miss by a microsecond must not read as a hit."""
+    return f"{span.total_seconds():.6f}".rstrip("0").rstrip(".")

@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from doubles.drilling import be_drilled, what_a_reader_sees_of_drills
 from drkeeper.ledger.ledger import Ledger, open_ledger
 from drkeeper.ledger.postgresql import is_url
 from drkeeper.ledger.tables import POSTGRESQL_TRIGGERS
@@ -108,7 +109,7 @@ def condition(**fields) -> Condition:
 
 def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
     """Give a ledger a random history, the same for the same seed but for the names of runs."""
-    chance = random.Random(seed)
+    chance, other = random.Random(seed), random.Random(seed)
     for number in range(1, runs + 1):
         policy = chance.choice(["home", "shop", "mail ä"])
         ledger.see_policies({policy: f"{chance.randrange(3):064x}"})
@@ -130,6 +131,8 @@ def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
         elif end == "dead":
             ledger.interrupt_dead_runs(nobody_lives)
         be_alarmed(ledger, chance, policy)
+        if other.random() < 0.2:
+            be_drilled(ledger, other, policy, other.randint(1, number))
 
 
 def begun_somehow(
@@ -174,6 +177,7 @@ def what_a_reader_sees(ledger: Ledger) -> list[object]:
         ledger.open_alarms(),
         ledger.notifications(),
         ledger.last_notifications(),
+        *what_a_reader_sees_of_drills(ledger),
     ]
 
 

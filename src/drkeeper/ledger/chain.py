@@ -10,8 +10,9 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from drkeeper.errors import LedgerError
 from drkeeper.faults import point
+from drkeeper.ledger.change import Change, IllegalEventError, Row
 from drkeeper.ledger.events import GENESIS, Event, Kind, canonical, link
-from drkeeper.ledger.projections import KEYS, Change, IllegalEventError, Row, changes
+from drkeeper.ledger.projections import KEYS, changes
 from drkeeper.ledger.tables import PROJECTIONS, event as event_table, head as head_table
 
 HEAD_ID = 1

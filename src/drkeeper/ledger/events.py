@@ -41,6 +41,14 @@ class Kind(StrEnum):
     ALARM_RAISED = "alarm.raised"
     ALARM_CLEARED = "alarm.cleared"
     NOTIFICATION_RECORDED = "notification.recorded"
+    DRILL_PLANNED = "drill.planned"
+    DRILL_DECLARED = "drill.declared"
+    DRILL_ENDED = "drill.ended"
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_CLOSED = "incident.closed"
+    ACTION_OPENED = "corrective_action.opened"
+    ACTION_CLOSED = "corrective_action.closed"
+    KEY_DRILL_RECORDED = "key_drill.recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,19 @@ class Event:
 def link(seq: int, prev: bytes, at: str, *, kind: str, body: str) -> Event:
     """Make the event that follows the one whose hash is ``prev``."""
     return Event(seq, at, kind, body, prev, digest(seq, prev, at, kind=kind, body=body))
+
+
+def hashed_bytes(event: Event) -> bytes:
+    """Return the bytes whose hash an event has; they are also its leaf in the Merkle tree.
+
+    Source:
+        docs/ledger.md, "The chain".
+    """
+    parts = [DOMAIN, event.seq.to_bytes(8, "big"), event.prev]
+    for text in (event.at, event.kind, event.body):
+        raw = text.encode()
+        parts += [len(raw).to_bytes(4, "big"), raw]
+    return b"".join(parts)
 
 
 def digest(seq: int, prev: bytes, at: str, *, kind: str, body: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -11,17 +11,23 @@ from typing import Self
 from sqlalchemy import Connection, Engine, delete, insert
 
 from drkeeper.clock import Clock
+from drkeeper.crypto.notes import Checkpoint
 from drkeeper.errors import LedgerError
 from drkeeper.faults import point
 from drkeeper.ledger import place as files, postgresql, schema, server, sqlite
+from drkeeper.ledger.actions import Actions
 from drkeeper.ledger.alarms import Alarms
 from drkeeper.ledger.chain import begin_chain, events, last_event
+from drkeeper.ledger.checkpoints import Checkpoints
 from drkeeper.ledger.claims import Claims
 from drkeeper.ledger.daemons import Daemons
+from drkeeper.ledger.drills import Drills
 from drkeeper.ledger.engine import PATIENCE, reading, writing
 from drkeeper.ledger.events import Event
+from drkeeper.ledger.exporting import Exports
 from drkeeper.ledger.points import Points
 from drkeeper.ledger.policies import Policies
+from drkeeper.ledger.queries import Queries
 from drkeeper.ledger.reconciling import Reconciling
 from drkeeper.ledger.records import NEWEST
 from drkeeper.ledger.runs import Runs
@@ -100,7 +106,20 @@ def _or_closed(engine: Engine) -> Iterator[None]:
         raise
 
 
-class Ledger(Runs, Points, Policies, Alarms, Reconciling, Claims, Daemons):
+class Ledger(  # docs/adr/0045-the-ledger-is-the-sum-of-its-nouns.md
+    Runs,
+    Points,
+    Policies,
+    Alarms,
+    Reconciling,
+    Claims,
+    Daemons,
+    Drills,
+    Actions,
+    Checkpoints,
+    Exports,
+    Queries,
+):
     """The record of what drkeeper did: an event chain and the tables computed from it.
 
     Every method is one transaction: when it returns, what it recorded survives a power cut; when
@@ -137,14 +156,18 @@ class Ledger(Runs, Points, Policies, Alarms, Reconciling, Claims, Daemons):
         with reading(self._engine) as connection:
             return last_event(connection)
 
-    def verify(self) -> VerifyReport:
+    def verify(self, signed: Sequence[Checkpoint] = ()) -> VerifyReport:
         """Look at the whole ledger; changes nothing, holds up writers meanwhile.
+
+        Args:
+            signed: Checkpoints of it that are believed (:func:`drkeeper.crypto.notes.open_checkpoint`),
+                from where whoever can write the ledger could not change them.
 
         Damage is a finding of the report; an error is raised only for a ledger that cannot be
         looked at.
         """
         with reading(self._engine) as connection:
-            return verify(connection)
+            return verify(connection, signed)
 
     def rebuild_projections(self) -> int:
         """Compute every table anew from the chain, and return the number of rows.

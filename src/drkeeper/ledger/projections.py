@@ -6,37 +6,10 @@ is verified or rebuilt; there is no other way into these tables.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from drkeeper.ledger import drilled
+from drkeeper.ledger.change import Change, Find, IllegalEventError, Row, text as _text
 from drkeeper.ledger.events import Event, Kind
-
-Row = dict[str, object]
-"""One row by column name, as the database holds it."""
-
-Find = Callable[[str, object], Row | None]
-"""Finds the row of (table, key) as it is before the event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One row as it is after an event.
-
-    Attributes:
-        table: Name of the projection.
-        key: Value of its primary key.
-        row: All columns.
-        new: Whether the row was not there before.
-    """
-
-    table: str
-    key: object
-    row: Row
-    new: bool
-
-
-class IllegalEventError(Exception):
-    """An event that cannot follow from those before it."""
-
 
 KEYS = {
     "run": "id",
@@ -45,6 +18,7 @@ KEYS = {
     "policy": "name",
     "alarm": "id",
     "notification": "event",
+    **drilled.KEYS,
 }
 """The primary key of every projection."""
 
@@ -57,7 +31,10 @@ def changes(event: Event, find: Find) -> list[Change]:
     """
     try:
         rule = _RULES[Kind(event.kind)]
-        return [] if rule is None else [rule(event, json.loads(event.body), find)]
+        if rule is None:
+            return []
+        made = rule(event, json.loads(event.body), find)
+        return made if isinstance(made, list) else [made]
     except (KeyError, TypeError, ValueError) as error:
         raise IllegalEventError(f"event {event.seq} ({event.kind}) has no meaning") from error
 
@@ -152,7 +129,8 @@ def _point(event: Event, body: Mapping[str, object], find: Find) -> Change:
         raise IllegalEventError(f"event {event.seq} records recovery point {key} again")
     row: Row = {name: body[name] for name in _POINT_FIELDS}
     _known_run(event, row, find)
-    return Change("recovery_point", key, row | {"id": key, "event": event.seq}, new=True)
+    row |= {"id": key, "event": event.seq, "proven_event": None}
+    return Change("recovery_point", key, row, new=True)
 
 
 _VERIFICATION_FIELDS = (
@@ -211,7 +189,7 @@ def _notification(event: Event, body: Mapping[str, object], find: Find) -> Chang
     return Change("notification", event.seq, row | {"event": event.seq}, new=True)
 
 
-_Rule = Callable[[Event, Mapping[str, object], Find], Change]
+_Rule = Callable[[Event, Mapping[str, object], Find], Change | list[Change]]
 
 _RULES: dict[Kind, _Rule | None] = {
     Kind.LEDGER_CREATED: None,
@@ -225,6 +203,7 @@ _RULES: dict[Kind, _Rule | None] = {
     Kind.ALARM_RAISED: _raised,
     Kind.ALARM_CLEARED: _cleared,
     Kind.NOTIFICATION_RECORDED: _notification,
+    **drilled.RULES,
 }
 """What each kind makes of which projection; a test sees that none is left out."""
 
@@ -233,12 +212,6 @@ def _known_run(event: Event, row: Row, find: Find) -> None:
     run = row["run"]
     if run is not None and find("run", _text(run)) is None:
         raise IllegalEventError(f"event {event.seq} names run {run}, which never began")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value
 
 
 class Fold:

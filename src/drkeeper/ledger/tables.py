@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The newest migration; compared as text, which sorts as the numbers do."""
 
 APPLICATION_ID: Final = 0x44524B4C
@@ -123,6 +123,7 @@ recovery_point = Table(
     Column("consistency", _text(32), nullable=False),
     Column("proof", _text(32), nullable=False),
     Column("event", Number, ForeignKey("event.seq"), nullable=False),
+    Column("proven_event", Number),
 )
 Index(None, recovery_point.c.policy, recovery_point.c.consistent_at)
 
@@ -181,9 +182,147 @@ notification = Table(
 )
 Index(None, notification.c.channel, notification.c.alarm, notification.c.event)
 
-_projections = (run, recovery_point, verification, policy, alarm, notification)
+drill = Table(
+    "drill",
+    metadata,
+    Column("id", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
+    Column("policy", _text(255)),
+    Column("kind", _text(32), nullable=False),
+    Column("choice", _text(32), nullable=False),
+    Column("instant", _text(27)),
+    Column("parent", Number, ForeignKey("drill.id")),
+    Column("run", _text(64), ForeignKey("run.id")),
+    Column("planned_at", _text(27), nullable=False),
+    Column("criteria", _words, nullable=False),
+    Column("checkpoint_size", Number, nullable=False),
+    Column("checkpoint_root", _text(64), nullable=False),
+    Column("promised_rpo_us", Number),
+    Column("promised_rto_us", Number),
+    Column("predicted_bytes", Number),
+    Column("predicted_low_us", Number),
+    Column("predicted_rto_us", Number),
+    Column("predicted_high_us", Number),
+    Column("predicted_from", Number),
+    Column("declared_at", _text(27)),
+    Column("ended_at", _text(27)),
+    Column("verdict", _text(32)),
+    Column("reason", _words),
+    Column("scratch", _text(32)),
+    Column("repository", _text(64)),
+    Column("commit_number", Number),
+    Column("consistent_at", _text(27)),
+    Column("recoverable_through", _text(27)),
+    Column("plain_bytes", Number),
+    Column("read_bytes", Number),
+    Column("files", Number),
+    Column("restored", Boolean),
+    Column("failure", _words),
+    Column("scratch_failure", _words),
+    Column("expected_end", _words),
+    Column("reached_end", _words),
+    Column("achieved_rpo_us", Number),
+    Column("achieved_rto_us", Number),
+    Column("detail", _words),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+Index(None, drill.c.policy, drill.c.id)
+
+phase = Table(
+    "phase",
+    metadata,
+    Column("id", _text(64), primary_key=True),
+    Column("drill", Number, ForeignKey("drill.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("phase", _text(32), nullable=False),
+    Column("reached_at", _text(27), nullable=False),
+    Column("elapsed_us", Number, nullable=False),
+    Column("took_us", Number, nullable=False),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+Index(None, phase.c.drill)
+
+probe = Table(
+    "probe",
+    metadata,
+    Column("id", _text(64), primary_key=True),
+    Column("drill", Number, ForeignKey("drill.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("name", _words, nullable=False),
+    Column("kind", _text(32), nullable=False),
+    Column("control", Boolean, nullable=False),
+    Column("outcome", _text(32), nullable=False),
+    Column("expected", _words, nullable=False),
+    Column("found", _words, nullable=False),
+    Column("caught_by", _words, nullable=False),
+    Column("took_us", Number, nullable=False),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+Index(None, probe.c.drill)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
+    Column("kind", _text(64), nullable=False),
+    Column("policy", _text(255), nullable=False),
+    Column("began_at", _text(27), nullable=False),
+    Column("cause", _words, nullable=False),
+    Column("alarm", Number, ForeignKey("alarm.id")),
+    Column("drill", Number, ForeignKey("drill.id")),
+    Column("ended_at", _text(27)),
+    Column("worst_us", Number),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+Index(None, incident.c.policy, incident.c.id)
+
+corrective_action = Table(
+    "corrective_action",
+    metadata,
+    Column("id", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
+    Column("title", _words, nullable=False),
+    Column("owner", _text(255), nullable=False),
+    Column("opened_at", _text(27), nullable=False),
+    Column("due_at", _text(27)),
+    Column("policy", _text(255)),
+    Column("drill", Number, ForeignKey("drill.id")),
+    Column("incident", Number, ForeignKey("incident.id")),
+    Column("closed_at", _text(27)),
+    Column("outcome", _words, nullable=False),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+
+key_drill = Table(
+    "key_drill",
+    metadata,
+    Column("event", Number, ForeignKey("event.seq"), primary_key=True, autoincrement=False),
+    Column("drill", Number, ForeignKey("drill.id")),
+    Column("repository", _text(64), nullable=False),
+    Column("recipient", _words, nullable=False),
+    Column("role", _text(32), nullable=False),
+    Column("session", _text(64), nullable=False),
+    Column("opened", Boolean, nullable=False),
+    Column("checked_at", _text(27), nullable=False),
+    Column("detail", _words, nullable=False),
+    Column("took_us", Number, nullable=False),
+)
+
+_projections = (
+    *(run, recovery_point, verification, policy, alarm, notification),
+    *(drill, phase, probe, incident, corrective_action, key_drill),
+)
 PROJECTIONS: Final = {table.name: table for table in _projections}
 """Tables computed from events, parents before children."""
+
+# What was signed of the chain: a note cannot be an event of what it signs.
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("size", Number, primary_key=True, autoincrement=False),
+    Column("note", _words, nullable=False),
+    Column("tree", LargeBinary, nullable=False),
+    Column("made_at", _text(27), nullable=False),
+)
 
 # Signs of life: written every few seconds, of no value a day later, so no part of the chain. They
 # refer to no other table, for those may be computed anew at any time.

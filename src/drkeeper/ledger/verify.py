@@ -2,21 +2,25 @@
 
 SQLite's own ``integrity_check`` sees a broken tree, not a changed value; the chain sees every
 changed value of an event, and computing the projections again sees every changed value of theirs.
-What neither can see is the removal of the last events together with a head set back to match:
-docs/ledger.md, "What is not found".
+What neither can see is the removal of the last events together with a head set back to match, or a
+chain that was computed anew: checkpoints that were signed before show both.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from drkeeper.crypto.merkle import EMPTY, Tree, leaf_hash
+from drkeeper.crypto.notes import Checkpoint
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.chain import DAMAGED_HINT, HEAD_ID, PARTS, events, is_sound
-from drkeeper.ledger.events import GENESIS
-from drkeeper.ledger.projections import KEYS, Fold, IllegalEventError, Row
+from drkeeper.ledger.change import IllegalEventError, Row
+from drkeeper.ledger.checkpoints import check_checkpoints
+from drkeeper.ledger.events import GENESIS, hashed_bytes
+from drkeeper.ledger.projections import KEYS, Fold
 from drkeeper.ledger.shape import check_file, check_shape
 from drkeeper.ledger.tables import PROJECTIONS, head as head_table
 
@@ -44,15 +48,21 @@ class VerifyReport:
         return not self.findings
 
 
-def verify(connection: Connection) -> VerifyReport:
-    """Look at everything within the caller's read transaction; never changes anything."""
+def verify(connection: Connection, signed: Sequence[Checkpoint] = ()) -> VerifyReport:
+    """Look at everything within the caller's read transaction; never changes anything.
+
+    Args:
+        connection: Over the ledger.
+        signed: Checkpoints of it that are believed, from where nobody could change them.
+    """
     findings: list[str] = []
-    chain = _Chain()
+    chain = _Chain({each.size for each in signed})
     steps: tuple[Callable[[], Iterator[str]], ...] = (
         lambda: check_file(connection),
         lambda: check_shape(connection),
         lambda: chain.check(connection),
         lambda: _check_head(connection, chain),
+        lambda: check_checkpoints(chain.roots, chain.seq, signed),
         lambda: _check_projections(connection, chain.fold),
     )
     for step in steps:
@@ -82,10 +92,13 @@ def fold_or_refuse(connection: Connection) -> Fold:
 class _Chain:
     """The walk along the events, and what they add up to."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Collection[int] = ()) -> None:
         self.seq = 0
         self.prev = GENESIS
         self.fold = Fold()
+        self.roots = {0: EMPTY}
+        self._sizes = sizes
+        self._tree = Tree()
 
     def check(self, connection: Connection) -> Iterator[str]:
         for event in events(connection):
@@ -97,6 +110,10 @@ class _Chain:
             except IllegalEventError as error:
                 yield str(error)
             self.seq, self.prev = event.seq, event.hash
+            if self._sizes:  # a hash for each event, which nobody has asked for otherwise
+                self._tree.add(leaf_hash(hashed_bytes(event)))
+                if self.seq in self._sizes:
+                    self.roots[self.seq] = self._tree.root
 
 
 def _check_head(connection: Connection, chain: _Chain) -> Iterator[str]:

@@ -140,8 +140,8 @@ STEP = """
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade():
@@ -151,8 +151,8 @@ def upgrade():
 
 
 def settle(engine, tmp_path, more=""):
-    (tmp_path / "r0003_note.py").write_text(STEP.format(more=more))
-    server.settle(engine, lambda _: None, target="0003", steps=[str(tmp_path)])
+    (tmp_path / "r0004_note.py").write_text(STEP.format(more=more))
+    server.settle(engine, lambda _: None, target="0004", steps=[str(tmp_path)])
 
 
 def test_an_older_ledger_is_brought_up_to_date(ledger, engine, tmp_path):

@@ -18,6 +18,7 @@ from drkeeper.ledger import schema
 from drkeeper.ledger.engine import reading
 from drkeeper.ledger.sqlite import open_engine
 from drkeeper.ledger.tables import SQLITE_TRIGGERS, metadata
+from drkeeper.model.run import Proof
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_newer_ledger_is_refused_untouched(path):
 
 
 @pytest.mark.parametrize(
-    "statement", ["DELETE FROM schema_version", "INSERT INTO schema_version VALUES ('0003')"]
+    "statement", ["DELETE FROM schema_version", "INSERT INTO schema_version VALUES ('0004')"]
 )
 def test_a_ledger_without_a_clear_form_is_refused(path, statement):
     """A file that does not say its form, or says two, is damaged."""
@@ -90,8 +91,8 @@ STEP = '''
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade():
@@ -101,8 +102,8 @@ def upgrade():
 
 
 def settle(engine, path, tmp_path, more="", **options):
-    (tmp_path / "r0003_note.py").write_text(STEP.format(more=more))
-    schema.settle(engine, str(path), target="0003", steps=[str(tmp_path)], **options)
+    (tmp_path / "r0004_note.py").write_text(STEP.format(more=more))
+    schema.settle(engine, str(path), target="0004", steps=[str(tmp_path)], **options)
 
 
 def test_an_older_ledger_is_brought_up_to_date_and_a_copy_kept(path, engine, tmp_path):
@@ -112,8 +113,8 @@ def test_an_older_ledger_is_brought_up_to_date_and_a_copy_kept(path, engine, tmp
     settle(engine, path, tmp_path)
     with reading(engine) as connection:
         assert connection.exec_driver_sql("SELECT note FROM run").all()
-    assert sorted(os.listdir(path.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0002"]
-    kept = path.parent / "ledger.sqlite.form-0002"
+    assert sorted(os.listdir(path.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0003"]
+    kept = path.parent / "ledger.sqlite.form-0003"
     assert kept.stat().st_mode & 0o777 == 0o600
     with ledger_at(kept) as ledger:
         assert ledger.verify().ok
@@ -131,6 +132,10 @@ def test_a_failing_step_leaves_the_ledger_as_it_was(path, engine, tmp_path):
 
 OLD = Path(__file__).parents[2] / "museum" / "ledger-form-0001.sqlite"
 """Written by version 0.1.0: eight runs, one of which goes on."""
+
+
+SECOND = OLD.with_name("ledger-form-0002.sqlite")
+"""Written before there were drills: twelve runs, alarms, notifications, three points."""
 
 
 @pytest.fixture
@@ -162,6 +167,24 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(old):
     assert sorted(os.listdir(old.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0001"]
     with closing(sqlite3.connect(f"{old}.form-0001")) as kept, closing(sqlite3.connect(OLD)) as raw:
         assert list(kept.iterdump()) == list(raw.iterdump())
+
+
+def test_a_ledger_of_the_second_version_is_brought_up_to_date(old):
+    """Its queue, alarms and policies stay, its points are unproven, and drills can be kept."""
+    shutil.copy(SECOND, old)
+    with ledger_at(old) as ledger:
+        report = ledger.verify()
+        assert report.ok
+        assert report.events == 58
+        assert [len(ledger.alarms()), len(ledger.policies())] == [3, 3]
+        assert len(ledger.recovery_points()) == 3
+        assert {point.proof for point in ledger.recovery_points()} == {Proof.DURABLE}
+        before = what_a_reader_sees(ledger)
+        ledger.rebuild_projections()
+        assert what_a_reader_sees(ledger) == before
+        live_through(ledger, 4, runs=6)
+        assert ledger.verify().ok
+    assert sorted(os.listdir(old.parent)) == ["ledger.sqlite", "ledger.sqlite.form-0002"]
 
 
 def test_an_old_ledger_has_the_shape_of_a_new_one(old, path):

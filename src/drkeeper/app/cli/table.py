@@ -47,7 +47,7 @@ COMMANDS = {
     "key": Row("key", "List keys and print the recovery kit's page.", CARE),
     "doctor": Row("doctor", "Examine this installation, line by line.", CARE),
     "notify": Row("notify", "List the channels that tell people, and test them.", CARE),
-    "ledger": Row("ledger", "Verify the local record of runs.", CARE),
+    "ledger": Row("ledger", "Verify, export and ask the local record of runs.", CARE),
     "config": Row("config", "Show where configuration is and what it says.", CARE),
     "completion": Row("completion", "Print the completion script for a shell.", CARE),
     "demo": Row("demo", "Watch drkeeper lose and recover a small project.", DAILY),

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
+from typing import Final
 
 from drkeeper.model.drill import (
     NOTHING_PROMISED,
@@ -22,6 +24,9 @@ from drkeeper.model.drill import (
 )
 from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import RunId
+
+EMPTY_ROOT: Final = sha256(b"").hexdigest()
+"""Root of a ledger without events. Source: RFC 6962 section 2.1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class DrillPlan:
     promised: Promised = NOTHING_PROMISED
     criteria: Mapping[str, object] = field(default_factory=dict)
     checkpoint_size: int = 0
-    checkpoint_root: str = ""
+    checkpoint_root: str = EMPTY_ROOT
     prediction: Prediction | None = None
     parent: int | None = None
     run: RunId | None = None

@@ -7,12 +7,13 @@ import pytest
 
 from doubles.drilling import AT, HOUR, SECOND, be_drilled, end, plan
 from doubles.ledgers import behind_its_back, ledger_at, recovery_point
-from drkeeper.crypto.merkle import leaf_hash, root_of
+from drkeeper.crypto.merkle import EMPTY, leaf_hash, root_of
 from drkeeper.crypto.notes import open_checkpoint
+from drkeeper.crypto.sampling import draw, sample_seed
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import IntegrityError, LedgerError
 from drkeeper.ledger.events import hashed_bytes, link
-from drkeeper.model.drill import Outcome, ProbeResult, Promised, Verdict
+from drkeeper.model.drill import Choice, Outcome, ProbeResult, Promised, Verdict
 from drkeeper.model.drill_record import IncidentKind, KeyDrill, Restored
 from drkeeper.model.run import Proof
 
@@ -34,6 +35,20 @@ def test_a_drill_comes_back_as_it_was(ledger):
     assert ended.end.achieved_rto == timedelta(seconds=12)
     assert ledger.drills("home", ended=True) == ledger.drills() == [ended]
     assert ledger.verify().ok
+
+
+def test_a_sample_follows_from_what_was_signed_and_the_number_of_the_plan(ledger):
+    """The plan names the newest checkpoint, so that everybody can draw the sample again."""
+    assert ledger.plan_drill(plan()).plan.checkpoint_root == EMPTY.hex()
+    ledger.sign(KEY)
+    signed = ledger.newest_checkpoint(KEYS)
+    planned = ledger.plan_drill(
+        plan(checkpoint_size=signed.size, checkpoint_root=signed.root.hex(), choice=Choice.RANDOM)
+    )
+    kept = ledger.drill(planned.id).plan
+    assert (kept.checkpoint_size, kept.checkpoint_root) == (signed.size, signed.root.hex())
+    seed = sample_seed(bytes.fromhex(kept.checkpoint_root), planned.id)
+    assert draw(seed, 30) == draw(sample_seed(signed.root, planned.id), 30)
 
 
 def test_a_verdict_is_given_by_what_was_planned(ledger):

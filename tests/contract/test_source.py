@@ -9,6 +9,7 @@ import pytest
 from blake3 import blake3
 
 import trees
+from doubles.databases import make_bank
 from doubles.descriptors import opened
 from doubles.sinks import KeepingSink
 from drkeeper.clock import SystemClock
@@ -16,6 +17,7 @@ from drkeeper.errors import SourceError
 from drkeeper.model.entry import FileType, sort_key
 from drkeeper.sources.base import Consistency, Source
 from drkeeper.sources.files import FilesSource, FilesSpec
+from drkeeper.sources.sqlite import SqliteSource, SqliteSpec
 
 
 def _files(root: Path) -> Source:
@@ -26,8 +28,23 @@ def _closed_files(root: Path) -> Source:
     return FilesSource(FilesSpec(paths=(os.fsencode(root / "missing"),)), clock=SystemClock())
 
 
+def _sqlite(root: Path) -> Source:
+    path = root / "a database" / "shop.db"
+    path.parent.mkdir()
+    make_bank(path, "wal").close()
+    return SqliteSource(
+        SqliteSpec((os.fsencode(path),), os.fsencode(root / "spool")), clock=SystemClock()
+    )
+
+
+def _closed_sqlite(root: Path) -> Source:
+    spec = SqliteSpec((os.fsencode(root / "missing"),), os.fsencode(root / "spool"))
+    return SqliteSource(spec, clock=SystemClock())
+
+
 SOURCES: dict[str, tuple[Callable[[Path], Source], Callable[[Path], Source]]] = {
     "files": (_files, _closed_files),
+    "sqlite": (_sqlite, _closed_sqlite),
 }
 """For each kind, a source that has everything, and one that is not there."""
 

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "ledger.daemons.": "only daemons do; test_ledger_faults.py",
     "ledger.postgresql.": "worlds have their ledgers in files; test_ledger_faults.py",
     "ledger.server.": "the same",
+    "sources.sqlite.": "worlds hold files; test_sqlite_faults.py",
 }
 POINTS = sorted(name for name in registered_points() if not name.startswith(tuple(ELSEWHERE)))
 

@@ -87,9 +87,11 @@ def copy(request: _Answer) -> _Answer:
         facts, content = facts_of(source), fingerprint_of(source)
         _copy_pages(source, spool)
         source.execute("ROLLBACK")
-    answer = {"facts": facts, "content": content, "fsflags": flags, **_looked_over(spool)}
-    if answer.pop("copied") != content:
-        raise Refused("differs", "the copy does not hold what was counted under its lock")
+    answer = {"empty": not facts["pages"], "fsflags": flags, **_looked_over(spool)}
+    if facts["pages"]:  # the copy of nothing is a page
+        answer["facts"]["journal_mode"] = facts["journal_mode"]
+        if answer["facts"] != facts or answer["content"] != content:
+            raise Refused("differs", "the copy does not hold what was counted under its lock")
     return answer
 
 
@@ -97,10 +99,8 @@ def examine(path: bytes) -> _Answer:
     """Say everything about a database that was restored and that nobody uses.
 
     Its bytes come first, then what SQLite finds in them alone, then whether it opens as an
-    application would open it, with whatever lies beside it.
-
-    Raises:
-        Refused: It is no database.
+    application would open it, with whatever lies beside it. Where SQLite gives up, the answer ends,
+    with the reason as ``refused`` and ``message``.
     """
     answer: _Answer = {"sqlite": sqlite3.sqlite_version, **_bytes_of(path)}
     answer["beside"] = {
@@ -108,15 +108,22 @@ def examine(path: bytes) -> _Answer:
         for name in SIBLINGS
         if os.path.lexists(path + name.encode())
     }
+    try:
+        _examine_content(path, answer)
+    except Refused as error:
+        answer |= {"refused": error.code, "message": str(error)}
+    return answer
+
+
+def _examine_content(path: bytes, answer: _Answer) -> None:
     with closing(_connect(path, "mode=ro&immutable=1", 0)) as alone, _refusing():
-        answer["facts"], answer["content"] = facts_of(alone), fingerprint_of(alone)
         answer["integrity"] = _integrity(alone, "integrity_check")
         answer["foreign_keys"] = _foreign_keys(alone)
+        answer["facts"], answer["content"] = facts_of(alone), fingerprint_of(alone)
     with closing(_connect(path, "mode=rw", 0)) as used, _refusing():
         used.execute("BEGIN IMMEDIATE")
         answer["used"] = fingerprint_of(used)["schema_sha256"]
         used.execute("ROLLBACK")
-    return answer
 
 
 def facts_of(connection: sqlite3.Connection) -> _Answer:
@@ -195,7 +202,9 @@ def _integrity(connection: sqlite3.Connection, pragma: str) -> list[str] | None:
     """Return what SQLite finds wrong; ``None`` when it lacks something of the application's."""
     try:
         rows = connection.execute(f"PRAGMA {pragma}({_MESSAGES})").fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+            return [str(error)]
         _require_tolerable(error)
         return None
     return [text for (text,) in rows if text != "ok"]
@@ -231,7 +240,8 @@ def _looked_over(spool: bytes) -> _Answer:
     with closing(_connect(spool, "mode=ro&immutable=1", 0)) as copied, _refusing():
         return {
             "sqlite": sqlite3.sqlite_version,
-            "copied": fingerprint_of(copied),
+            "facts": facts_of(copied),
+            "content": fingerprint_of(copied),
             "quick_check": _integrity(copied, "quick_check"),
             "foreign_keys": _foreign_keys(copied),
             **_bytes_of(spool),
@@ -239,7 +249,7 @@ def _looked_over(spool: bytes) -> _Answer:
 
 
 def _bytes_of(path: bytes) -> _Answer:
-    with open(path, "rb") as file:
+    with open(os.open(path, _READ), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"sha256": digest, "bytes": os.fstat(file.fileno()).st_size}
 

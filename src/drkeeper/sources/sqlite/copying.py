@@ -172,7 +172,7 @@ class Copier:
             "busy_s": self._busy_s,
             "spool": _shown(os.fsencode(spool)),
         }
-        answer = _run(request, found.folder)
+        answer = run_copy(request, found.folder)
         if "refused" in answer:
             self._refuse(found.place.path, str(answer["refused"]), str(answer["message"]))
         return answer
@@ -190,17 +190,20 @@ class Copier:
         raise SourceError(f"database {shown} {text} ({message})", hint=hint)
 
 
-def _run(request: Mapping[str, object], folder: int) -> Mapping[str, Any]:
+def run_copy(request: Mapping[str, object], folder: int) -> Mapping[str, Any]:
     """Start the program, ask, and return what it says; it never outlives the asking."""
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [*PROGRAM, "copy"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(folder,),
-        cwd="/",
-        env=dict(_NOTHING),
-    )
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [*PROGRAM, "copy"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(folder,),
+            cwd="/",
+            env=dict(_NOTHING),
+        )
+    except OSError as error:
+        return {"refused": "failed", "message": f"no process was started: {error.strerror}"}
     with process:
         assert process.stdin is not None  # noqa: S101 - for the types
         assert process.stdout is not None  # noqa: S101 - for the types
@@ -218,7 +221,7 @@ def answer_of(said: bytes) -> Mapping[str, Any]:
     """Return what the program said; that it died is an answer as well."""
     try:
         answer = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"refused": "failed", "message": "the process that read it died"}
     if not isinstance(answer, dict):
         return {"refused": "failed", "message": "the process that read it died"}

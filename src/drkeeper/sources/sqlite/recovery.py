@@ -74,11 +74,11 @@ class SqliteRunning:
                 yield _judged("fingerprint", path, "a fingerprint beside it", "none")
                 continue
             found = self._found(path)
-            if "refused" in found:
-                yield _judged("opens", path, "a database", found["message"])
-                continue
             try:
-                yield from list(self._compared(path, recorded, found))
+                if "refused" in found:
+                    yield from list(_of_a_wreck(path, recorded, found))
+                else:
+                    yield from list(self._compared(path, recorded, found))
             except (KeyError, TypeError, ValueError, AttributeError):
                 yield _judged("fingerprint", path, "a fingerprint beside it", "half of one")
 
@@ -145,6 +145,15 @@ class SqliteRunning:
             ran = self._runner.run([*PROGRAM, "examine", place], timeout=TIMEOUT)
             self._answers[path] = answer_of(ran.out)
         return self._answers[path]
+
+
+def _of_a_wreck(path: bytes, recorded: _Answer, found: _Answer) -> Iterator[Probed]:
+    """Tell what is known of something that SQLite gave up on."""
+    yield _judged("opens", path, "a database", found["message"])
+    if "sha256" in found:
+        yield _judged("bytes", path, _digest(recorded), _digest(found))
+    if "integrity" in found:
+        yield _integrity(path, recorded, found)
 
 
 def _digest(answer: _Answer) -> tuple[object, object]:

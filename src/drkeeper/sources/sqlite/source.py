@@ -211,7 +211,7 @@ class SqliteView:
         if one.place.status.st_nlink > 1:
             text = "It has several names; programs that use different ones damage it."
             self._report(Finding(Level.WARNING, "several-names", path, text))
-        if not answer["facts"]["pages"]:
+        if answer["empty"]:
             text = "It is empty."
             self._report(Finding(Level.WARNING, "empty", path, text))
         if answer["quick_check"] is None:
@@ -233,7 +233,7 @@ class SqliteView:
 
 def is_about_values(text: str) -> bool:
     """Whether a message of ``quick_check`` is about what a program wrote, not about structure."""
-    return " value in " in text or text.startswith("CHECK constraint failed in ")
+    return " value in " in text
 
 
 def _page_bytes(copied: Copied) -> int:

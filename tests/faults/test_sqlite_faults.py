@@ -121,6 +121,12 @@ def test_killed_while_it_copies_it_leaves_no_lock(tmp_path, mode):
     assert assert_agrees(tmp_path / "out" / str(bank)[1:]) == 30_000
 
 
+def take_often(bank: Path, spool: Path) -> None:
+    """Back up until it fails; a copy may be too quick to be seen."""
+    for _ in range(20):
+        take(bank, spool=spool)
+
+
 def test_a_killed_copy_is_an_error_of_the_source(tmp_path):
     """Somebody ends the process that copies: the run fails, says so, and leaves nothing."""
     bank, spool = tmp_path / "bank.db", tmp_path / "spool"
@@ -137,8 +143,7 @@ def test_a_killed_copy_is_an_error_of_the_source(tmp_path):
     killing.start()
     try:
         with pytest.raises(SourceError) as caught:
-            for _ in range(20):  # it may be too quick to be seen
-                take(bank, spool=spool)
+            take_often(bank, spool)
     finally:
         ended.set()
         killing.join()

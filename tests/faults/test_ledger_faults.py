@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from doubles.drilling import end, plan
 from doubles.faultpoints import registered_points
 from doubles.ledgers import (
     BEGINNING,
@@ -30,6 +31,7 @@ from doubles.ledgers import (
     what_a_reader_sees,
 )
 from drkeeper import faults
+from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import DrkeeperError, LedgerError, LedgerUnavailableError, NoSpaceError
 from drkeeper.ledger.postgresql import is_url
 from drkeeper.ledger.tables import SCHEMA_VERSION
@@ -237,6 +239,10 @@ def work(place):
         said = ledger.claim_notifications("mail", [Saying(alarm.id, "raised")], detail="being sent")
         ledger.record_notifications("mail", said, delivered=True)
         ledger.change_alarms(over=[alarm.id])
+        drill = ledger.plan_drill(plan())
+        ledger.declare_drill(drill.id, BEGINNING)
+        ledger.end_drill(drill.id, end())
+        ledger.sign(SigningKey(bytes(32)))
         ledger.beat("1.2.3", BEGINNING)
         ledger.rebuild_projections()
 

@@ -94,7 +94,11 @@ class Drills(Records):
         instant = func.coalesce(drill.c.recoverable_through, drill.c.consistent_at)
         query = (
             select(drill.c.policy, func.max(instant).label("through"))
-            .where(drill.c.policy.is_not(None), drill.c.verdict.in_(_SOUND))
+            .where(
+                drill.c.policy.is_not(None),
+                drill.c.consistent_at.is_not(None),  # a key drill restores nothing
+                drill.c.verdict.in_(_SOUND),
+            )
             .group_by(drill.c.policy)
         )
         return dict(self._read(query, _proven))

@@ -32,7 +32,7 @@ SELECT p.drill, d.policy, p.position, p.name, p.kind, p.control, p.outcome, p.ex
     "proven": """
 SELECT policy, max(coalesce(recoverable_through, consistent_at)) AS proven_through,
   max(ended_at) AS last_proven_at FROM drill
-  WHERE policy IS NOT NULL AND verdict IN ('proven', 'too-old', 'too-slow')
+  WHERE policy IS NOT NULL AND consistent_at IS NOT NULL AND verdict IN ('proven', 'too-old', 'too-slow')
   GROUP BY policy""",
     "incidents": """
 SELECT id, kind, policy, began_at, ended_at, worst_us / 1000000.0 AS worst_s, cause, alarm, drill,

@@ -13,7 +13,7 @@ from drkeeper.crypto.sampling import draw, sample_seed
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import IntegrityError, LedgerError
 from drkeeper.ledger.events import hashed_bytes, link
-from drkeeper.model.drill import Choice, Outcome, ProbeResult, Promised, Verdict
+from drkeeper.model.drill import Choice, DrillKind, Outcome, ProbeResult, Promised, Verdict
 from drkeeper.model.drill_record import IncidentKind, KeyDrill, Restored
 from drkeeper.model.run import Proof
 
@@ -74,6 +74,9 @@ def test_a_sound_drill_proves_its_point(ledger):
     proofs = {point.commit_number: point.proof for point in ledger.recovery_points()}
     assert proofs == {1: Proof.PROVEN, 2: Proof.DURABLE}
     assert [(point.commit_number, point.event) for point in ledger.recovery_points()] == before
+    keys = ledger.plan_drill(plan(kind=DrillKind.KEY, promised=Promised()))
+    ledger.declare_drill(keys.id, AT)
+    assert ledger.end_drill(keys.id, end(point=None)).judgement.verdict is Verdict.PROVEN
     assert ledger.proven_through() == {"home": AT - HOUR}
     assert ledger.verify().ok
 

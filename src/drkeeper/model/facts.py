@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property, lru_cache
 from itertools import islice, pairwise
 
@@ -167,9 +167,12 @@ def interval_near(policy: Policy, now: datetime) -> timedelta | None:
         return None
     if schedule.unit is Unit.EVERY:
         return schedule.interval
+    if schedule.unit is Unit.DAILY and _is_steady(policy.zone, now.date()):
+        return _DAY
     return _interval(schedule, policy.zone, now.date())
 
 
+_DAY = timedelta(days=1)
 _SLOTS = 9
 """So many slots of a schedule by day of the week have a weekend between them. Source: ours."""
 
@@ -179,6 +182,14 @@ def _interval(schedule: Schedule, zone: tzinfo, day: date) -> timedelta:
     begin = datetime.combine(day, time(), zone)
     slots = list(islice(schedule_runs(schedule, zone, begin), _SLOTS))
     return max(b - a for a, b in pairwise(slots))
+
+
+@lru_cache(maxsize=4096)
+def _is_steady(zone: tzinfo, day: date) -> bool:
+    """Whether no clock of the zone is changed while the next slots of a daily schedule pass."""
+    begin = datetime.combine(day, time(), UTC)
+    days = (begin + _DAY * count for count in range(-2, _SLOTS + 3))
+    return len({each.astimezone(zone).utcoffset() for each in days}) == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

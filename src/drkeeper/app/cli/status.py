@@ -1,6 +1,6 @@
 """``drkeeper status``: one screen that says whether today's promises hold."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -208,11 +208,12 @@ def _rows(policies: Sequence[PolicyStatus], now: datetime, paint: Paint) -> list
             for row, cells in zip(rows, table([["  ", *row[1:]] for row in rows]), strict=True)
             for line in (row[0], cells)
         ]
-    return [lines[0], *(_painted(line, policies, paint) for line in lines[1:])]
+    states = {status.state for status in policies}
+    return [lines[0], *(_painted(line, states, paint) for line in lines[1:])]
 
 
-def _painted(line: str, policies: Sequence[PolicyStatus], paint: Paint) -> str:
-    for state in {status.state for status in policies}:
+def _painted(line: str, states: Collection[PolicyState], paint: Paint) -> str:
+    for state in states:
         marked = f"  {state.value}  "
         if marked in line and state in _COLOURS:
             return line.replace(marked, f"  {paint(state.value, _COLOURS[state])}  ", 1)

@@ -18,7 +18,9 @@ from drkeeper.model.notification import Notification, Saying
 from drkeeper.model.schedule import parse_schedule, runs
 from drkeeper.model.status import Overview
 from drkeeper.notify.base import Message, Occasion
-from drkeeper.operations.wording import Voice, about_alarm, about_many, digest
+from drkeeper.operations.digesting import digest
+from drkeeper.operations.phrases import Voice
+from drkeeper.operations.wording import about_alarm, about_many
 
 RAISED: Final = "raised"
 REMINDER: Final = "reminder"

@@ -108,7 +108,8 @@ def _try(called: Invocation, name: str) -> int:
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
 
     from drkeeper.app.wiring.channels import open_notifier  # noqa: PLC0415 - see the package
-    from drkeeper.operations.wording import Voice, about_test  # noqa: PLC0415 - see the package
+    from drkeeper.operations.phrases import Voice  # noqa: PLC0415 - see the package
+    from drkeeper.operations.wording import about_test  # noqa: PLC0415 - see the package
 
     output, configuration = called.output, called.configuration
     zone_name = configuration.zone_name

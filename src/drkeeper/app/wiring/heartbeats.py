@@ -14,7 +14,8 @@ from drkeeper.model.run import RunId, RunState
 from drkeeper.model.status import Overview
 from drkeeper.notify.base import Beat
 from drkeeper.operations.notifying import Delivery
-from drkeeper.operations.wording import RunSign, Voice, about_daemon, about_run, sign_of_end
+from drkeeper.operations.phrases import Voice
+from drkeeper.operations.wording import RunSign, about_daemon, about_run, sign_of_end
 
 POLICY_PLACE: Final = "{policy}"
 """In a heartbeat's address: as in ``drkeeper.notify.heartbeat``."""

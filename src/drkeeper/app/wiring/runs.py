@@ -108,11 +108,17 @@ class RunRecord:
 
         def record(ledger: "Ledger") -> None:
             ledger.interrupt_dead_runs()
-            if run_id is None:
-                alone = operation is Operation.BACKUP
-                self._id = ledger.begin_run(policy, operation, lease=LEASE, alone=alone)
-            elif ledger.claim_run(run_id, lease=LEASE):
+            if run_id is not None and ledger.claim_run(run_id, lease=LEASE):
                 self._id = run_id
+            elif run_id is None or ledger.run(run_id) is None:
+                # One that the ledger has never heard of was begun because it could not be written.
+                self._id = ledger.begin_run(
+                    policy,
+                    operation,
+                    lease=LEASE,
+                    alone=operation is Operation.BACKUP,
+                    run_id=run_id,
+                )
             else:
                 raise RunningError(
                     f"run {run_id} of policy {policy!r} is not queued any more",

@@ -262,8 +262,8 @@ def test_a_run_that_cannot_even_begin_is_recorded_as_failed(installed):
 # -- ends
 
 
-def test_a_killed_run_is_interrupted_and_made_up_for_once(installed):
-    """SIGKILL in the middle, hook and all: interrupted, logged, no orphan; then one more run."""
+def test_a_run_that_is_killed_alone_has_failed_and_is_tried_again_in_time(installed):
+    """SIGKILL in the middle, hook and all: failed, logged, no orphan; not again at the next tick."""
     path = installed.script("hook", "echo $$ > hook.pid; cd /; sleep 60 & sleep 60\n")
     hooks = f"hooks: {{before_backup: [{{command: [{path}], timeout: 5m}}]}}"
     installed.write_policy("home", f"{daily_six_hours_ago()}\n{hooks}")
@@ -278,12 +278,12 @@ def test_a_killed_run_is_interrupted_and_made_up_for_once(installed):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1, (out, err)
     assert gone(run.process.pid, *map(int, pids))
-    assert installed.runs()[0].state is RunState.INTERRUPTED
+    assert "for want of memory" in err
+    assert installed.runs()[0].state is RunState.FAILED
     assert "was killed by signal 9" in installed.log(run.id)
     installed.write_policy("home", daily_six_hours_ago())
-    installed.done("run", "--due")
-    assert [run.state for run in installed.runs()] == [RunState.SUCCEEDED, RunState.INTERRUPTED]
     assert "nothing was due" in installed.done("run", "--due")
+    assert "home: retry until" in installed.done("run", "--due", "--dry-run")
     installed.done("ledger", "verify")
 
 

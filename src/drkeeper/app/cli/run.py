@@ -7,10 +7,9 @@ import click
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
-from drkeeper.app.wiring.children import Ended
 from drkeeper.app.wiring.due import Begun, look, run_due
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.telling import telling
-from drkeeper.errors import FencedError
 from drkeeper.model.instants import local_text
 from drkeeper.model.planner import Decision
 from drkeeper.model.policy import Policy
@@ -48,7 +47,7 @@ def command(*, due: bool, dry_run: bool) -> int:
             called.output.message("status", {"name": name, "run": run, "phase": "queued"})
 
     def on_end(ended: Ended) -> None:
-        if ended.code == 0 or _code(ended) != 0:  # else somebody else runs it, and tells
+        if not ended.is_elsewhere:
             why = str((ended.error or {}).get("message", ""))
             courier.run_ended(ended.policy, ended.run, ended.code, figures=ended.summary, why=why)
         _tell_end(called, ended)
@@ -74,8 +73,8 @@ def command(*, due: bool, dry_run: bool) -> int:
 
 def _code(ended: Ended) -> int:
     """Return the exit code of a run; a signal has none, and is a failure."""
-    if ended.code == FencedError.exit_code and (ended.error or {}).get("error") == "RunningError":
-        return 0  # somebody else does it
+    if ended.is_elsewhere:
+        return 0
     return _FAILED if ended.code is None else ended.code
 
 

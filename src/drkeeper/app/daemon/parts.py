@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from drkeeper.app.config.configuration import Configuration
-from drkeeper.app.config.locations import ACCEPTED, Locations
+from drkeeper.app.config.locations import Locations
 from drkeeper.app.daemon.assessing import LOOK_EVERY, Assessor, Rounder
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.clockwork import Clockwork
@@ -24,7 +23,8 @@ from drkeeper.app.daemon.verifying import Verifier
 from drkeeper.app.daemon.watchdog import Actions, Patience, Watchdog
 from drkeeper.app.daemon.window import Window
 from drkeeper.app.wiring.channels import Courier
-from drkeeper.app.wiring.children import Ended, Program, this_program
+from drkeeper.app.wiring.children import Program, this_program
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
 from drkeeper.app.wiring.places import Places
 from drkeeper.app.wiring.runs import open_run_ledger
@@ -101,6 +101,7 @@ class Parts:
         """Go on with what is in force now."""
         configuration = self._in_force.configuration()
         self.executor.places = _places(configuration)
+        self.executor.program = self._program.reading(configuration.locations.accepted)
         self._courier.reload(configuration)
         self.tick_rounds.call()
         self._look_rounds.call()
@@ -180,8 +181,9 @@ class Parts:
 
     def _run_ended(self, end: Ended) -> None:
         self._starts.began(end.policy, timedelta(seconds=end.seconds))
-        why = str(end.error.get("message", "")) if end.error else ""
-        self._courier.run_ended(end.policy, end.run, end.code, figures=end.summary, why=why)
+        if not end.is_elsewhere:
+            why = str(end.error.get("message", "")) if end.error else ""
+            self._courier.run_ended(end.policy, end.run, end.code, figures=end.summary, why=why)
         self._supervisor.status(self.doing())
         self.tick_rounds.call()
         self._look_rounds.call()
@@ -227,8 +229,13 @@ class Parts:
             program.variables,
             self._at_start.daemon.probe_every,
             clock=self._clock,
-            on_look=self._look_rounds.call,
+            on_look=self._probed,
         )
+
+    def _probed(self) -> None:
+        answers = self._prober.reachable()
+        self.executor.doubtful = {name for name, (good, _) in answers.items() if not good}
+        self._look_rounds.call()
 
     @cached_property
     def verifier(self) -> Verifier:
@@ -353,11 +360,7 @@ class Parts:
     @cached_property
     def _program(self) -> Program:
         """How runs are started: by the files that the daemon has found to be right."""
-        program = this_program(self._locations.settings)
-        accepted = self._at_start.locations.accepted
-        if accepted is None:
-            return program
-        return replace(program, variables={**program.variables, ACCEPTED: str(accepted)})
+        return this_program(self._locations.settings, self._at_start.locations.accepted)
 
 
 def _places(configuration: Configuration) -> Places:

@@ -18,13 +18,12 @@ from typing import IO, Final
 
 from drkeeper.app.config.environment import environment, run_environment, take_secret_variable
 from drkeeper.app.config.locations import ACCEPTED
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.clock import Clock
 from drkeeper.faults import point
-from drkeeper.model.run import RunFailure, RunId, RunState
+from drkeeper.model.run import RunId
 from drkeeper.operations import kinship
 
-DONE: Final = frozenset({0, 3})
-"""Exit codes of runs that made a snapshot. Source: docs/exit-codes.md."""
 LONGEST_LINE: Final = 64 * 1024
 """Bytes of a line that are looked at."""
 _READ_BYTES: Final = 65536
@@ -93,54 +92,6 @@ def this_program(settings: Path, accepted: Path | None = None) -> Program:
     secrets = {name: value for name, value in given.items() if value}
     # -P: what lies in the current folder is no part of drkeeper.
     return Program((sys.executable, "-P", "-m", "drkeeper"), settings, kept, secrets)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child ended.
-
-    Attributes:
-        policy: What it ran.
-        run: Its row in the ledger.
-        code: Exit code; ``None`` when a signal ended it.
-        signal: That signal.
-        seconds: How long it lived.
-        error: The last error it told: ``error``, ``message``, ``code``, ``hint``.
-        summary: What it told at its end.
-        asked: Whether it was asked to end.
-    """
-
-    policy: str
-    run: RunId
-    code: int | None
-    signal: int | None = None
-    seconds: float = 0.0
-    error: Mapping[str, object] | None = None
-    summary: Mapping[str, object] | None = None
-    asked: bool = False
-
-    @property
-    def how(self) -> str:
-        """Say how it ended, in words."""
-        if self.signal is not None:
-            return f"was killed by signal {self.signal}"
-        return f"ended with exit code {self.code}"
-
-
-def verdict_on(ended: Ended) -> tuple[RunState, RunFailure]:
-    """Return what to record of a run whose child did not record anything."""
-    told = ended.error or {}
-    message = told.get("message")
-    if ended.code in DONE:
-        text = "the ledger did not take what the run recorded"
-        return RunState.WARNINGS, RunFailure("LedgerError", text, ended.code or 0)
-    hint = told.get("hint")
-    return RunState.FAILED, RunFailure(
-        kind=str(told.get("error") or "ProcessError"),
-        message=str(message) if message else f"the process of the run {ended.how}",
-        exit_code=ended.code or 1,
-        hint=str(hint) if hint else "Read the log of the run.",
-    )
 
 
 class Child:
@@ -253,6 +204,7 @@ class Child:
             error=self._error,
             summary=self._summary,
             asked=self.asked,
+            pid=self.pid,
         )
 
     def _told(self, line: str) -> None:

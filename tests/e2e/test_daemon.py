@@ -18,6 +18,7 @@ from doubles.daemons import (
     states_of,
     wait_for,
 )
+from doubles.installation import Installation, expect
 from drkeeper.model.run import RunState
 
 pytestmark = pytest.mark.e2e
@@ -157,6 +158,22 @@ def test_a_stop_in_mid_backup_brings_the_work_to_safety(made):
         assert ledger.verify().ok
 
 
+def test_a_run_that_is_killed_alone_is_not_begun_again_at_once(made):
+    """It failed, an alarm says why, and the next attempt comes after a pause."""
+    slow = "hooks: {before_backup: [{command: [/bin/sleep, '300'], timeout: 10m}]}\n"
+    needs(made, "files", rpo="1h", more=slow)
+    with Keeper(made) as keeper:
+        keeper.ready()
+        (begun,) = keeper.wait_for("run.started")
+        wait_for(lambda: states_of(made) == [RunState.RUNNING], "the run to claim its row")
+        os.kill(begun["pid"], signal.SIGKILL)
+        keeper.wait_for("run.process_ended", signal=9)
+        (alarm,) = keeper.wait_for("alarm.raised", kind="failing")
+        assert "want of memory" in alarm["message"]
+        time.sleep(3)  # three ticks
+        assert states_of(made) == [RunState.FAILED]
+
+
 def test_a_second_signal_ends_at_once(made):
     """Who cannot wait for the checkpoint need not."""
     (made.source / "large.bin").write_bytes(bytes(5_000_000))
@@ -183,6 +200,18 @@ def test_a_wrong_installation_is_said_clearly(made):
     """A drkeeper.yaml that is wrong, at the very first start, is exit 13 and a hint."""
     (made.etc / "drkeeper.yaml").write_text("repositories: 7\n")
     refused = made.run("daemon")
-    assert refused.returncode == 13
-    assert "drkeeper.yaml" in refused.stderr
-    assert "hint: " in refused.stderr
+    expect(refused, 13, "drkeeper.yaml")
+
+
+def test_a_daemon_without_a_configuration_is_refused(tmp_path):
+    """A mistyped path must not end in a daemon that watches over nothing and says that all is well."""
+    expect(Installation(tmp_path).run("daemon"), 13, f"there is no {tmp_path}/etc", "--config")
+
+
+def test_a_daemon_without_a_policy_says_so(made):
+    """It may wait for its first one; whoever reads its log is told."""
+    (made.etc / "policies.d" / "files.yaml").unlink()
+    with Keeper(made) as keeper:
+        keeper.ready()
+        keeper.wait_for("configuration.without_policies", level="warning")
+        assert keeper.end() == 143

@@ -65,7 +65,8 @@ class Accepted:
         configuration = self._configuration
         daemon = Subject("daemon", configuration.host)
         count, wrong = len(configuration.policies), len(self._problems)
-        self._log("configuration.read", policies=count, problems=wrong)
+        event = "configuration.read" if count else "configuration.without_policies"
+        self._log(event, policies=count, problems=wrong)
         if not self._problems:
             concerns.drop(AlarmKind.CONFIGURATION_INVALID, daemon)
             return

@@ -147,7 +147,7 @@ def fill(stone: Path) -> None:
 
 
 def test_a_full_disk_under_the_ledger_costs_an_alarm(made):
-    """The state directory is full: it is told without the ledger; with room again all goes on."""
+    """The state directory is full: told without the ledger, backed up; with room again all goes on."""
     if not _may_mount():
         pytest.skip("mounting is not allowed here (run as root): no real disk was filled")
     with Keeper(made) as keeper:
@@ -162,6 +162,8 @@ def test_a_full_disk_under_the_ledger_costs_an_alarm(made):
             stone = made.home / "state" / "runs" / "stone"
             fill(stone)
             wait_for(lambda: any("ledger-trouble" in body for body in bodies), "to be told")
+            before = len(commits(made))
+            wait_for(lambda: len(commits(made)) >= before + 3, "backups without a record")
             assert keeper.process.poll() is None
             stone.unlink()
             runs_on(keeper)

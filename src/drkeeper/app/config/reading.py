@@ -5,12 +5,14 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drkeeper.app.config.document import LARGEST_FILE
 from drkeeper.app.config.files import is_there
 from drkeeper.app.config.locations import Locations
 from drkeeper.app.config.problems import Problem
 from drkeeper.errors import ConfigurationError
 from drkeeper.faults import point
+
+LARGEST_FILE = 1024 * 1024
+"""Bytes of the largest file that is read; a policy is a page, not a book."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,20 @@ def test_a_daemon_keeps_its_policies(made):
     assert processes_of(made) == {}
 
 
+def test_metrics_say_when_the_ledger_was_verified(made):
+    """At the start, and daily: an alert can tell when nobody looks any more."""
+    configure(made, f"web: {{listen: none, textfile: {made.home}/drkeeper.prom}}\n")
+    name = "drkeeper_ledger_verified_timestamp_seconds"
+    with Keeper(made) as keeper:
+        keeper.wait_for("ledger.verified")
+        text = made.home / "drkeeper.prom"
+        shown = wait_for(
+            lambda: text.exists() and re.search(rf"^{name} (\S+)$", text.read_text(), re.MULTILINE),
+            "the metric",
+        )
+        assert abs(float(shown[1]) - time.time()) < 120
+
+
 def test_ctrl_c_is_an_end_too(made):
     """SIGINT ends it with 130."""
     with Keeper(made) as keeper:

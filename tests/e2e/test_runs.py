@@ -166,6 +166,27 @@ def test_a_dry_run_before_anything_happened(installed):
     assert not (installed.home / "state" / "ledger.sqlite").exists()
 
 
+def test_a_broken_policy_file_keeps_its_last_good_version(installed):
+    """As with a daemon: what it said before goes on, an alarm says so, and ends with the mistake."""
+    installed.write_policy("home", "objectives: {rpo: 8s}")
+    installed.done("run", "--due")
+    right = (installed.etc / "policies.d" / "home.yaml").read_text()
+    installed.policy("home", "policy: [")
+    until(lambda: installed.lines("run", "--due")[-1]["runs"] == 1)
+    with installed.ledger() as ledger:
+        (alarm,) = (
+            each
+            for each in ledger.open_alarms()
+            if each.condition.kind.value == "configuration-invalid"
+        )
+    assert "home.yaml:2:1: not YAML" in alarm.condition.message
+    installed.policy("home", right)
+    installed.done("run", "--due")
+    with installed.ledger() as ledger:
+        kinds = {each.condition.kind.value for each in ledger.open_alarms()}
+    assert "configuration-invalid" not in kinds
+
+
 def test_two_at_once_run_everything_once(installed):
     """Two timers at the same time: every policy has one run in the end."""
     names = ["a", "b", "c", "d"]

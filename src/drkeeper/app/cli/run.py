@@ -7,9 +7,14 @@ import click
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
+from drkeeper.app.config.configuration import Configuration
+from drkeeper.app.config.files import make_private
+from drkeeper.app.config.reloading import in_force
+from drkeeper.app.daemon.lock import only_daemon
 from drkeeper.app.wiring.due import Begun, look, run_due
 from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.telling import telling
+from drkeeper.errors import RunningError
 from drkeeper.model.instants import local_text
 from drkeeper.model.planner import Decision
 from drkeeper.model.policy import Policy
@@ -33,11 +38,13 @@ def command(*, due: bool, dry_run: bool) -> int:
     del due
     called = this_invocation()
     called.output.steadfast = True
-    configuration = called.configuration
+    configuration = called.in_force
     if dry_run:
         for name, decision in look(configuration, called.clock).items():
             _tell_decision(called, configuration.policies[name], decision, dry_run=True)
         return 0
+
+    configuration = _kept(called, configuration)
 
     def on_begin(begun: Begun) -> None:
         for name, decision in begun.decisions.items():
@@ -69,6 +76,20 @@ def command(*, due: bool, dry_run: bool) -> int:
         called.output.say("nothing was due")
     failures = [code for code in codes if code not in _RESULTS]
     return failures[0] if failures else max(codes, default=0)
+
+
+def _kept(called: Invocation, configuration: Configuration) -> Configuration:
+    """Keep a copy of the files that are right: a wrong one stands as it was, also for the next call.
+
+    While a daemon lives it says which files are in force, and the copy is its own.
+    """
+    state = configuration.locations.state
+    make_private(state)
+    try:
+        with only_daemon(state):
+            return in_force(called.locations, clock=called.clock, keeps=True)
+    except RunningError:
+        return configuration
 
 
 def _code(ended: Ended) -> int:

@@ -186,10 +186,16 @@ def _problems_of(error: ConfigurationError, locations: Locations) -> tuple[Probl
     return (Problem(str(locations.settings), None, str(error)),)
 
 
-def in_force(locations: Locations, *, clock: Clock) -> Configuration:
-    """Return what a daemon has in force, with what is wrong with the files; change nothing.
+def in_force(locations: Locations, *, clock: Clock, keeps: bool = False) -> Configuration:
+    """Return what a daemon has in force, with what is wrong with the files.
+
+    Args:
+        locations: Where the files are.
+        clock: Tells how far away the ends of pauses are.
+        keeps: Whether a copy is written of what is right, as a daemon does; only one process at a
+            time may. Otherwise nothing is changed.
 
     Raises:
         ConfigurationError: ``drkeeper.yaml`` is wrong, and no good version of it is known.
     """
-    return Reloader(locations, clock=clock, keeps=False).reload()[0]
+    return Reloader(locations, clock=clock, keeps=keeps).reload()[0]

@@ -57,10 +57,11 @@ class Assessor:
         concerns: Returns what the daemon itself found wrong.
         reachable: Returns which stores answered.
         since_start: Returns how long ago each policy's last run began, by a clock nobody sets.
+        verified_at: Returns when the ledger was last found to be sound; ``None`` for not yet.
         clock: Says for which instant.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it asks, by name
         self,
         *,
         configuration: Callable[[], Configuration],
@@ -68,6 +69,7 @@ class Assessor:
         concerns: Callable[[], Sequence[Condition]],
         reachable: Reachable,
         since_start: Callable[[], Mapping[str, timedelta]],
+        verified_at: Callable[[], datetime | None],
         clock: Times,
     ) -> None:
         self._configuration = configuration
@@ -75,6 +77,7 @@ class Assessor:
         self._concerns = concerns
         self._reachable = reachable
         self._since_start = since_start
+        self._verified_at = verified_at
         self._clock = clock
         self._lock = threading.Lock()
         self._memory = Memory()
@@ -123,7 +126,7 @@ class Assessor:
         self._memory, self._last = remember(ledger), last
 
     def _judge(self) -> Overview:
-        return overview_of(
+        seen = overview_of(
             self._configuration(),
             self._memory,
             self._clock.now(),
@@ -131,6 +134,7 @@ class Assessor:
             reachable=self._reachable(),
             measured=Measured(self._since_point(), self._since_start()),
         )
+        return replace(seen, verified_at=self._verified_at())
 
     def _since_point(self) -> dict[str, timedelta]:
         """Measure the age of each newest point by a clock that nobody sets, from its first sight."""

@@ -272,6 +272,7 @@ class Parts:
             concerns=self._wrong,
             reachable=self._prober.reachable,
             since_start=self._starts.passed,
+            verified_at=lambda: self.verifier.verified_at,
             clock=self._clock,
         )
 

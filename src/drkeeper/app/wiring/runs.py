@@ -122,7 +122,7 @@ class RunRecord:
             else:
                 raise RunningError(
                     f"run {run_id} of policy {policy!r} is not queued any more",
-                    hint="Run drkeeper runs to see what became of it.",
+                    hint="Run drkeeper status to see what became of it.",
                     run=run_id,
                 )
 

@@ -26,6 +26,7 @@ from drkeeper.app.wiring.channels import Courier
 from drkeeper.app.wiring.children import Program, this_program
 from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
+from drkeeper.app.wiring.ownership import looks_after
 from drkeeper.app.wiring.places import Places
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.clock import Clock
@@ -253,6 +254,7 @@ class Parts:
         """Shows everything."""
         return Window(
             self._at_start.web,
+            host=self._at_start.host,
             overview=self._assessor_with(self._page_books).overview,
             reader=LedgerReader(self._in_force.configuration, self._page_books.ledger, self._clock),
             clock=self._clock,
@@ -290,18 +292,7 @@ class Parts:
 
     def _is_mine(self, subject: Subject) -> bool:
         """Whether this daemon is the one to say that something about ``subject`` is over."""
-        if not self._is_shared:
-            return True
-        now = self._in_force.configuration()
-        match subject.kind:
-            case "policy":
-                return subject.name in now.policies
-            case "repository":
-                return subject.name in now.repositories
-            case "channel":
-                return subject.name in now.channels
-            case _:
-                return subject.name == now.host
+        return looks_after(self._in_force.configuration())(subject)
 
     # ------------------------------------------------------------ watching
 

@@ -204,6 +204,22 @@ def test_an_objective_alone_is_enough():
     assert decide(promised, served(None), NOON).slot == NOON
 
 
+@pytest.mark.parametrize("step", [-3 * HOUR, -30 * MINUTE, 3 * HOUR, 3650 * DAY])
+def test_an_objective_believes_no_clock_that_was_set(step):
+    """The point of the run that began ten minutes ago is that old, whatever the clock shows."""
+    promised = policy(objectives=Objectives(rpo=2 * HOUR))
+    known = {"started_at": NOON, "newest_point": NOON + MINUTE}
+    now = NOON + 10 * MINUTE + step
+    decision = decide(promised, served(None, since_start=10 * MINUTE, **known), now)
+    due = 2 * HOUR - 10 * MINUTE - 6 * MINUTE
+    assert (decision.slot, decision.next_at) == (None, now + due)
+    late = decide(promised, served(None, since_start=2 * HOUR, **known), now)
+    assert late.why is Why.OBJECTIVE
+    # A point that is older than the last run, which came to nothing, is believed as it is dated.
+    earlier = served(None, since_start=10 * MINUTE, started_at=NOON, newest_point=NOON - 3 * HOUR)
+    assert (decide(promised, earlier, now).slot is not None) == (now - earlier.newest_point > HOUR)
+
+
 def test_a_source_that_takes_longer_than_its_objective_does_not_run_without_end():
     """Half the objective lies between two starts, whatever the runs take."""
     assert derived_start(HOUR, NOON, [5 * HOUR]) == NOON + HOUR / 2

@@ -85,7 +85,11 @@ def explain(name: str) -> None:
     policy = load_policy_file(Path(name)) if from_file else called.configuration.policy(name)
     history = None if from_file else _history(called, policy)
     explained = Explained(
-        policy, now, forecast(policy, now, RUNS_SHOWN, history), here=not from_file
+        policy,
+        now,
+        forecast(policy, now, RUNS_SHOWN, history),
+        here=not from_file,
+        has_channels=from_file or bool(called.configuration.channels),
     )
     called.output.summary(explained.facts())
     for line in explained.lines():

@@ -17,9 +17,6 @@ from drkeeper.operations.notifying import Delivery
 from drkeeper.operations.phrases import Voice
 from drkeeper.operations.wording import RunSign, about_daemon, about_run, sign_of_end
 
-POLICY_PLACE: Final = "{policy}"
-"""In a heartbeat's address: as in ``drkeeper.notify.heartbeat``."""
-
 BEAT_EVERY: Final = timedelta(minutes=5)
 """How often the daemon's own heartbeat is sent. Source: ours; docs/notifications.md says so."""
 
@@ -114,4 +111,4 @@ def voice_for(configuration: Configuration, channel: Channel, policy: str | None
 
 
 def _has_place(channel: Channel) -> bool:
-    return isinstance(channel.kind, HeartbeatChannel) and POLICY_PLACE in channel.kind.url
+    return isinstance(channel.kind, HeartbeatChannel) and channel.kind.is_for_each_policy

@@ -243,16 +243,10 @@ def _base(slots: Slots, history: History, now: datetime) -> datetime:
 
 def _ran_just_now(history: History, pause: timedelta, now: datetime) -> bool:
     """Return whether the clock was set forward over slots right after a run."""
-    passed = _since_set(history, now)
-    return passed is not None and passed < pause / 2
-
-
-def _since_set(history: History, now: datetime) -> timedelta | None:
-    """Return how long ago the last run began, if the clock was set since; ``None`` otherwise."""
     if history.since_start is None or history.started_at is None:
-        return None
+        return False
     was_set = abs((now - history.started_at) - history.since_start) > _CLOCK_ERROR
-    return history.since_start if was_set else None
+    return was_set and history.since_start < pause / 2
 
 
 def _again(
@@ -281,14 +275,8 @@ def _by_objective(rpo: timedelta, history: History, now: datetime) -> Decision:
         return _again(history.failing, now, most=rpo / _SHARE)
     if history.newest_point is None:
         return Decision(now, None, Why.OBJECTIVE)
-    newest, passed = min(history.newest_point, now), _since_set(history, now)
-    if (
-        passed is not None
-        and history.started_at is not None
-        and history.newest_point >= history.started_at
-    ):
-        newest = now - passed  # the point is the last run's: so old it is, whatever the clock shows
-    elif history.newest_point - now > rpo / 2:
+    newest = min(history.newest_point, now)
+    if history.newest_point - now > rpo / 2:
         # The clock was set back since: what is known of the present is how long ago the last run
         # began, or nothing; then a new recovery point makes sure.
         newest = now - (rpo if history.since_start is None else history.since_start)

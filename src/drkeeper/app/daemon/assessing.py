@@ -19,10 +19,10 @@ from drkeeper.app.wiring.overview import (
 )
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
-from drkeeper.model.absence import at_stake
 from drkeeper.model.alarm import Condition, Subject
 from drkeeper.model.facts import PolicyFacts
 from drkeeper.model.planner import Decision, Why
+from drkeeper.model.stake import at_stake
 from drkeeper.model.status import Overview
 from drkeeper.operations.alarming import reconcile
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.channels import Courier
+from drkeeper.app.wiring.ownership import looks_after
 from drkeeper.app.wiring.overview import all_conditions, read_overview
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.app.wiring.wrong_files import wrong_files
@@ -93,16 +94,9 @@ def _wrong_files(configuration: Configuration, clock: Clock) -> Iterator[Conditi
 
 def _mine(configuration: Configuration, *, channels: bool) -> Callable[[Subject], bool]:
     """Return who may say that something about a subject is over: whoever looks after it."""
-    shared = configuration.ledger is not None
-    known = {
-        "policy": set(configuration.policies),
-        "repository": set(configuration.repositories),
-        "channel": set(configuration.channels),
-    }
+    own = looks_after(configuration)
 
     def mine(subject: Subject) -> bool:
-        if (subject.kind == "channel") is not channels:
-            return False
-        return not shared or subject.name in known.get(subject.kind, {configuration.host})
+        return (subject.kind == "channel") is channels and own(subject)
 
     return mine

@@ -94,6 +94,25 @@ def this_program(settings: Path, accepted: Path | None = None) -> Program:
     return Program((sys.executable, "-P", "-m", "drkeeper"), settings, kept, secrets)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A run that goes on here.
+
+    Attributes:
+        policy: Name of the policy.
+        pid: Its process.
+        began_at: When it was started, by the monotonic clock.
+        moved_at: When its progress last changed, likewise.
+        progress: What it last told: ``phase``, ``files``, ``plain_bytes``, ``stored_bytes``.
+    """
+
+    policy: str
+    pid: int
+    began_at: float
+    moved_at: float
+    progress: Mapping[str, object]
+
+
 class Child:
     """A run's process. For one thread, which must live for as long as the child does.
 
@@ -139,6 +158,11 @@ class Child:
     def pid(self) -> int:
         """Number of its process, and of its session."""
         return self._process.pid
+
+    @property
+    def running(self) -> Running:
+        """Say how far it is."""
+        return Running(self.policy, self.pid, self.began_at, self.moved_at, self.progress)
 
     @property
     def descriptors(self) -> list[int]:

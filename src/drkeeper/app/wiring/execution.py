@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from drkeeper.app.wiring.children import Child, Program
+from drkeeper.app.wiring.children import Child, Program, Running
 from drkeeper.app.wiring.ends import DONE, Ended, record_end
 from drkeeper.app.wiring.places import Places, Wanted, next_to_begin
 from drkeeper.app.wiring.runlogs import RunLog, log_path, remove_old_logs
@@ -56,25 +56,6 @@ class Log(Protocol):
 def silent(event: str, **fields: object) -> None:
     """Write nothing."""
     del event, fields
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A run that goes on here.
-
-    Attributes:
-        policy: Name of the policy.
-        pid: Its process.
-        began_at: When it was started, by the monotonic clock.
-        moved_at: When its progress last changed, likewise.
-        progress: What it last told: ``phase``, ``files``, ``plain_bytes``, ``stored_bytes``.
-    """
-
-    policy: str
-    pid: int
-    began_at: float
-    moved_at: float
-    progress: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +157,18 @@ class Executor:
     def running(self) -> Mapping[RunId, Running]:
         """Return the runs that go on."""
         with self._lock:
-            return {
-                run: Running(
-                    busy.child.policy,
-                    busy.child.pid,
-                    busy.child.began_at,
-                    busy.child.moved_at,
-                    busy.child.progress,
-                )
-                for run, busy in self._busy.items()
-            }
+            return {run: busy.child.running for run, busy in self._busy.items()}
 
     def waiting(self) -> list[RunId]:
         """Return the runs that wait for a place, in the order in which they came."""
         with self._lock:
             return [each.run for each in self._waiting]
+
+    def policies(self) -> set[str]:
+        """Return the policies of which a run goes on here, or waits for a place."""
+        with self._lock:
+            busy = {busy.child.policy for busy in self._busy.values()}
+            return busy | {each.policy.name for each in self._waiting}
 
     def idle(self) -> bool:
         """Whether nothing waits, runs, or has ended without having been told of."""

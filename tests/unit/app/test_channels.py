@@ -15,7 +15,8 @@ from doubles.ledgers import BEGINNING, ledger_at, somebody
 from doubles.receivers import HttpReceiver, Server, SmtpReceiver, answer, hang, json_of
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.wiring.channels import Courier, audiences_of, open_notifier
+from drkeeper.app.wiring.audiences import audiences_of
+from drkeeper.app.wiring.channels import Courier, open_notifier
 from drkeeper.clock import SystemClock
 from drkeeper.errors import ConfigurationError, LedgerError
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
@@ -539,6 +540,18 @@ def test_a_digest_is_sent_once_a_day(world, receiver):
             world.settle(courier)
         world.clock.advance(timedelta(hours=1))
     assert told(receiver) == [("digest", "daemon/keeper")] * 2
+
+
+def test_each_machine_sends_a_digest_of_its_own(world, receiver):
+    """On a shared ledger a digest tells of one machine's policies: another's must not replace it."""
+    made = configuration({"ops": hook("ops", receiver, digest_at="08:00")})
+    world.clock.advance(timedelta(days=1))
+    for host in ("keeper", "other", "keeper", "other"):
+        with world.courier(made) as courier:
+            courier._since = BEGINNING
+            courier.tick(replace(world.look(), host=host))
+            world.settle(courier)
+    assert told(receiver) == [("digest", "daemon/keeper"), ("digest", "daemon/other")]
 
 
 def test_each_kind_of_channel_is_wired_to_its_adapter(world, receiver):

@@ -315,7 +315,7 @@ def test_messages_have_the_same_id_however_often_they_are_made():
 
 def digests(now, last=None, *, since=NOW - 9 * DAY, overview=None, **fields):
     channel = replace(OPS, **({"digest_at": "08:00"} | fields))
-    told = {} if last is None else {("ops", None): replace(last, alarm=None)}
+    told = {} if last is None else {("ops of web1", None): replace(last, alarm=None)}
     return owed([channel], [], told, now=now, since=since, overview=overview)
 
 

@@ -8,13 +8,13 @@ from drkeeper.clock import Clock
 from drkeeper.faults import point
 from drkeeper.model.notification import Notification, Saying
 from drkeeper.operations.delivering import Outcome, Trouble
-from drkeeper.operations.notifying import SENDING, Delivery
+from drkeeper.operations.notifying import SENDING, Delivery, channel_of
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
     from drkeeper.ledger.ledger import Ledger
 
 Key = tuple[str, int | None]
-"""A channel and an alarm; ``None`` for digests."""
+"""A channel, as the ledger names it, and an alarm; ``None`` for digests."""
 
 
 class Told:
@@ -38,21 +38,19 @@ class Told:
             DrkeeperError: The ledger is in trouble.
         """
         with self._lock:
-            known = [(delivery.channel, item.alarm) in self._unrecorded for item in delivery.items]
+            known = [(delivery.book, item.alarm) in self._unrecorded for item in delivery.items]
         if any(known):
             return True  # the ledger does not know yet what was before
         with self._open_ledger() as ledger:
-            return bool(
-                ledger.claim_notifications(delivery.channel, delivery.items, detail=SENDING)
-            )
+            return bool(ledger.claim_notifications(delivery.book, delivery.items, detail=SENDING))
 
     def keep(self, delivery: Delivery, outcome: Outcome) -> None:
         """Remember what became of a delivery until the ledger does."""
         now = self._clock.now()
         with self._lock:
             for item in delivery.items:
-                self._unrecorded[delivery.channel, item.alarm] = Notification(
-                    channel=delivery.channel,
+                self._unrecorded[delivery.book, item.alarm] = Notification(
+                    channel=delivery.book,
                     what=item.what,
                     delivered=outcome.delivered,
                     sent_at=now,
@@ -68,7 +66,7 @@ class Told:
         """
         self.keep(delivery, outcome)
         with self._open_ledger() as ledger:
-            self.settle(ledger, delivery.channel)
+            self.settle(ledger, delivery.book)
 
     def settle(self, ledger: "Ledger", channel: str | None = None) -> None:
         """Bring to the ledger what it does not know yet, of one channel or of all.
@@ -102,7 +100,8 @@ class Told:
 def failing_before(told: Mapping[Key, Notification]) -> dict[str, Trouble]:
     """Return the channels whose newest message failed, as the ledger has it."""
     newest: dict[str, Notification] = {}
-    for (name, _), each in told.items():
+    for (book, _), each in told.items():
+        name = channel_of(book)
         if name not in newest or each.sent_at > newest[name].sent_at:
             newest[name] = each
     return {

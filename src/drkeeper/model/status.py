@@ -120,8 +120,9 @@ class Overview:
     Attributes:
         host: Name of this machine.
         at: The instant all of it describes.
-        daemons: Daemons that share the ledger and have shown signs of life, newest sign first.
-        daemon_alive: Whether one of them runs now.
+        daemons: Daemons that share the ledger and have shown signs of life: first those of this
+            machine, each time the newest sign first.
+        daemon_alive: Whether one runs now that keeps these policies.
         policies: By name.
         repositories: By name.
         alarms: Open alarms as the ledger has them, the most urgent first.
@@ -140,3 +141,12 @@ class Overview:
     conditions: Sequence[Condition] = ()
     queue_depth: int = 0
     verified_at: datetime | None = None
+
+    @property
+    def beat_at(self) -> datetime | None:
+        """When a daemon of this machine last looked at its policies; without any, one of another.
+
+        Daemons that share a ledger each tell of themselves: one that lives must not hide a dead one.
+        """
+        own = [beat for beat in self.daemons if beat.process.host == self.host]
+        return max((beat.beat_at for beat in own or self.daemons), default=None)

@@ -173,7 +173,8 @@ def overview_of(
         )
         for name in sorted(configuration.repositories)
     ]
-    alive = [beat for beat in memory.daemons if _is_alive(beat, configuration.host, now)]
+    ours = _daemons_here(configuration, memory)
+    alive = [beat for beat in ours if _is_alive(beat, configuration.host, now)]
     others = [condition for found in by_subject.values() for condition in found]
     if not any(condition.kind is AlarmKind.SCHEDULER_STALLED for condition in others):
         others += _stuck(configuration, memory, now)
@@ -181,7 +182,7 @@ def overview_of(
         host=configuration.host,
         at=now,
         daemon_alive=bool(alive),
-        daemons=tuple(memory.daemons),
+        daemons=(*ours, *(beat for beat in memory.daemons if beat not in ours)),
         policies=tuple(policies),
         repositories=tuple(repositories),
         alarms=tuple(sorted(memory.alarms, key=lambda alarm: -alarm.condition.level.rank)),
@@ -316,6 +317,14 @@ def _has_asked(run: Run) -> bool:
     if run.state in GOOD:
         return True
     return run.failure is not None and run.failure.exit_code == STORAGE_CODE
+
+
+def _daemons_here(configuration: Configuration, memory: Memory) -> list[DaemonBeat]:
+    """Return those that keep these policies: on a shared ledger others have policies of their own."""
+    shared = configuration.ledger is not None
+    return [
+        beat for beat in memory.daemons if not shared or beat.process.host == configuration.host
+    ]
 
 
 def _is_alive(beat: DaemonBeat, host: str, now: datetime) -> bool:

@@ -77,7 +77,7 @@ def _tile(title: str, body: Child) -> Markup:
 
 
 def _daemon(overview: Overview) -> Child:
-    beat = max((beat.beat_at for beat in overview.daemons), default=None)
+    beat = overview.beat_at
     if not overview.daemon_alive:
         last = f", last seen {ago(beat, overview.at)}" if beat else ""
         return [badge("bad", "bad", "does not run"), tag("small", last) if last else None]

@@ -20,13 +20,10 @@ from drkeeper.model.facts import GOOD, PolicyFacts
 from drkeeper.model.lateness import not_begun, waiting_too_long
 from drkeeper.model.quantities import format_size
 from drkeeper.model.run import Run, RunState
+from drkeeper.model.shrinking import has_shrunk
 from drkeeper.model.stake import at_stake
 from drkeeper.model.telltale import condition_of, local
 
-SHRUNK_TO: Final = 10
-SHRINKABLE_FILES: Final = 10
-SHRINKABLE_BYTES: Final = 1024 * 1024
-"""A source that has lost nine tenths of so many files or bytes is suspected, as by a backup."""
 CUT_OFF: Final = 3
 """So many runs that were cut off one after the other are no accident. Source: ours."""
 
@@ -121,9 +118,8 @@ def shrunk(facts: PolicyFacts) -> Iterator[Condition]:
         most_bytes = max(most_bytes, _figure(run, "plain_bytes"))
         if _is_believed(run):
             break  # somebody has said that what was there before is not missed
-    lost_files = most_files >= SHRINKABLE_FILES and files * SHRUNK_TO <= most_files
-    lost_bytes = most_bytes >= SHRINKABLE_BYTES and size * SHRUNK_TO <= most_bytes
-    if not (files or size) or not (lost_files or lost_bytes):
+    lost = has_shrunk(files, size, before_files=most_files, before_bytes=most_bytes)
+    if not lost or not (files or size):
         return
     message = (
         f"its newest snapshot, of {local(facts, good[0].started_at)}, holds {files} files, "

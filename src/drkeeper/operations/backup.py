@@ -20,6 +20,7 @@ from drkeeper.errors import (
     SourceShrunkError,
 )
 from drkeeper.faults import point
+from drkeeper.model.shrinking import has_shrunk
 from drkeeper.operations.ending import Ending, NeverEnding
 from drkeeper.operations.merging import Merge, Tally
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
@@ -38,11 +39,6 @@ from drkeeper.sources.base import Finding, Level, Source, View
 PARTIAL_EVERY: Final = timedelta(minutes=10)
 PARTIAL_BYTES: Final = 50 * 1024**3
 """How much work an interruption may cost. Source: docs/format.md, "Partial commits"."""
-
-_SHRUNK_TO: Final = 10
-_SHRINKABLE_FILES: Final = 10
-_SHRINKABLE_BYTES: Final = 1024 * 1024
-"""A source that has lost nine tenths of so many files or bytes is suspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +322,7 @@ class _Backup:
             return
         before = history.root.stats
         files, plain_bytes = before.get("files", 0), before.get("plain_bytes", 0)
-        if (files >= _SHRINKABLE_FILES and tally.files * _SHRUNK_TO <= files) or (
-            plain_bytes >= _SHRINKABLE_BYTES and tally.plain_bytes * _SHRUNK_TO <= plain_bytes
-        ):
+        if has_shrunk(tally.files, tally.plain_bytes, before_files=files, before_bytes=plain_bytes):
             raise SourceShrunkError(
                 f"the source of policy {self._request.policy} has shrunk to {tally.files} files, "
                 f"{tally.plain_bytes} bytes; it had {files} files, {plain_bytes} bytes",

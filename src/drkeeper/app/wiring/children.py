@@ -27,6 +27,8 @@ from drkeeper.operations import kinship
 LONGEST_LINE: Final = 64 * 1024
 """Bytes of a line that are looked at."""
 _READ_BYTES: Final = 65536
+_LAST_READS: Final = 16
+"""A pipe holds no more. Source: pipe(7), /proc/sys/fs/pipe-max-size."""
 _PASSPHRASE: Final = "DRKEEPER_PASSPHRASE"  # noqa: S105 - the name of the variable
 _PASSWORD: Final = "DRKEEPER_LEDGER_PASSWORD"  # noqa: S105 - the name of the variable
 _WITHHELD: Final = (
@@ -213,8 +215,8 @@ class Child:
         """Close everything and say how it ended; only when it is dead."""
         for stream, lines in self._streams.values():
             with suppress(OSError):
-                while data := os.read(stream.fileno(), _READ_BYTES):
-                    lines.take(data)
+                for _ in range(_LAST_READS):  # somebody may have taken the other end along
+                    lines.take(os.read(stream.fileno(), _READ_BYTES))
             lines.end()
             stream.close()
         self._streams.clear()

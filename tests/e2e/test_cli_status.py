@@ -42,6 +42,17 @@ def test_the_screen_fits_and_says_what_there_is(installed):
     assert "systemctl start drkeeper" in out
 
 
+def test_monitoring_the_wrong_place_is_not_all_well(tmp_path):
+    """Another user, or a mistyped --config: nothing was looked at, and nothing is called well."""
+    made = Installation(tmp_path)
+    for command in (["status", "--check"], ["run", "--due"], ["run", "--due", "--dry-run"]):
+        done = made.run(*command)
+        expect(done, 13)
+        assert f"there is no {made.etc / 'drkeeper.yaml'}" in done.stderr
+        assert "--config" in done.stderr
+    assert "there is no policy" in made.done("status")
+
+
 def test_check_says_by_its_code_whether_all_is_well(installed):
     """19 without a daemon; 0 when none is expected; 14 when a promise is broken; 23 unreadable."""
     assert codes(installed) == 19

@@ -9,7 +9,7 @@ from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.files import make_private
-from drkeeper.app.config.reloading import in_force
+from drkeeper.app.config.reloading import in_force, refuse_nothing
 from drkeeper.app.daemon.lock import only_daemon
 from drkeeper.app.wiring.due import Begun, look, run_due
 from drkeeper.app.wiring.ends import Ended
@@ -39,6 +39,7 @@ def command(*, due: bool, dry_run: bool) -> int:
     called = this_invocation()
     called.output.steadfast = True
     configuration = called.in_force
+    refuse_nothing(configuration)
     if dry_run:
         for name, decision in look(configuration, called.clock).items():
             _tell_decision(called, configuration.policies[name], decision, dry_run=True)

@@ -54,7 +54,9 @@ _ONLY_ALARMS = frozenset(
 @make_command()
 @click.argument("policies", nargs=-1, shell_complete=policy_names)
 @click.option(
-    "--check", is_flag=True, help="Say by the exit code whether all is well: 0, 3, 14, 19 or 23."
+    "--check",
+    is_flag=True,
+    help="Say by the exit code whether all is well: 0, 3, 13, 14, 19 or 23.",
 )
 @click.option(
     "--no-daemon", is_flag=True, help="Expect no daemon: a timer runs drkeeper run --due."
@@ -64,11 +66,16 @@ def command(policies: tuple[str, ...], *, check: bool, no_daemon: bool, metrics:
     """Show how every policy stands: last success, next run, RPO, RTO, alarms.
 
     Nothing is asked but the ledger of this machine. With --check the exit code says whether all is
-    well, for monitoring; the first of these that holds: 23 the ledger cannot be read, 14 a promise is
-    not kept, 19 no daemon runs, 3 something is to be looked at, 0 all is well.
+    well, for monitoring; the first of these that holds: 13 there is no drkeeper.yaml, 23 the ledger
+    cannot be read, 14 a promise is not kept, 19 no daemon runs, 3 something is to be looked at, 0 all
+    is well.
     """
     called = this_invocation()
     configuration = called.in_force
+    if check:
+        from drkeeper.app.config.reloading import refuse_nothing  # noqa: PLC0415 - few ask
+
+        refuse_nothing(configuration)
     for name in policies:
         configuration.policy(name)
     seen = read_overview(configuration, called.clock)

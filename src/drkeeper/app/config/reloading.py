@@ -169,6 +169,19 @@ class Reloader:
             policies = replaced
 
 
+def refuse_nothing(configuration: Configuration) -> None:
+    """Keep nobody in the belief that something is kept or looked at; no policy yet is another matter.
+
+    Raises:
+        ConfigurationError: There is neither a ``drkeeper.yaml`` nor a copy of a good one.
+    """
+    settings = configuration.locations.settings
+    if not (configuration.policies or is_there(settings)):
+        raise ConfigurationError(
+            f"there is no {settings}", hint="Run drkeeper init, or say where it is with --config."
+        )
+
+
 def _is_one_lost(fresh: Files, settled: Files, good: Files) -> bool:
     """Return whether a policy that was in force, and whose file is there, would not be any more."""
     there = {file.path for file in fresh.policies}

@@ -11,9 +11,9 @@ from typing import Final
 
 from drkeeper import __version__
 from drkeeper.app.config.configuration import Configuration
-from drkeeper.app.config.files import is_there, make_private
+from drkeeper.app.config.files import make_private
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.config.reloading import Reloader
+from drkeeper.app.config.reloading import Reloader, refuse_nothing
 from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.daemon.lock import only_daemon
 from drkeeper.app.daemon.loud import log
@@ -30,7 +30,7 @@ from drkeeper.app.wiring.logs.known import (
 from drkeeper.app.wiring.logs.redacting import Redactor
 from drkeeper.app.wiring.logs.setup import set_up_logging
 from drkeeper.clock import Clock
-from drkeeper.errors import ConfigurationError, DrkeeperError
+from drkeeper.errors import DrkeeperError
 
 _SIGNALLED: Final = 128
 """Source: POSIX shell, "Exit status": a process that a signal ended."""
@@ -74,7 +74,7 @@ def run_daemon(around: Circumstances) -> int:
     reloader = Reloader(around.locations, clock=clock, variables=environment)
     in_force = Accepted(reloader, clock=clock, log=log)
     configuration = in_force.configuration()
-    _refuse_nothing(configuration)
+    refuse_nothing(configuration)
     make_private(configuration.locations.state)
     redactor = Redactor(secrets_of_environment(environment))
     signals = Signals()
@@ -89,19 +89,6 @@ def run_daemon(around: Circumstances) -> int:
             return daemon.live()
         finally:
             file.close()
-
-
-def _refuse_nothing(configuration: Configuration) -> None:
-    """Keep nobody in the belief that something is kept; no policy yet is another matter.
-
-    Raises:
-        ConfigurationError: There is neither a ``drkeeper.yaml`` nor a copy of a good one.
-    """
-    settings = configuration.locations.settings
-    if not (configuration.policies or is_there(settings)):
-        raise ConfigurationError(
-            f"there is no {settings}", hint="Run drkeeper init, or say where it is with --config."
-        )
 
 
 def _alone(configuration: Configuration) -> AbstractContextManager[None]:

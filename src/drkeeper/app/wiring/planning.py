@@ -27,6 +27,9 @@ _ONE_BY_ONE: Final = 24
 """Up to so many policies with news are asked for one by one; more are cheaper all at once."""
 _AT_A_TIME: Final = 100
 """Policies whose runs are in memory at the same time."""
+_BEGUN: Final = "run.begun"
+_ENDED: Final = "run.ended"
+"""Kinds of events. Source: docs/ledger.md."""
 _MOST_NEWS: Final = 1000
 """So many events are read one by one; after more of them everything is asked for anew."""
 
@@ -194,11 +197,14 @@ class Planner:
         if noun == "policy":
             return None, False
         run, policy = body.get("run"), body.get("policy")
-        if "policy" not in body:
-            return self._owners.get(run), run in self._owners
-        if run is not None:
-            self._owners[run] = policy
-        return policy, True
+        if "policy" in body:
+            if event.kind == _BEGUN:
+                self._owners[run] = policy
+            return policy, True
+        is_known = run in self._owners
+        # Nothing more is heard of a run that has ended; a day of them would fill some megabytes.
+        owner = self._owners.pop(run, None) if event.kind == _ENDED else self._owners.get(run)
+        return owner, is_known
 
     def _ask_for_all(self, configuration: Configuration, ledger: "Ledger", now: datetime) -> None:
         self._forget()

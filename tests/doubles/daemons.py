@@ -22,13 +22,15 @@ PATIENCE_S = 60
 """Longest wait for anything that must happen."""
 
 
-def wait_for(what: Callable[[], object], told: str, within_s: float = PATIENCE_S):
+def wait_for(
+    what: Callable[[], object], told: str, within_s: float = PATIENCE_S, *, pause_s: float = 0.05
+):
     """Wait until ``what`` returns something true, and return that."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if found := what():
             return found
-        time.sleep(0.05)
+        time.sleep(pause_s)
     raise AssertionError(f"waited {within_s} s in vain: {told}")
 
 

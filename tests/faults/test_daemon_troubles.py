@@ -270,8 +270,8 @@ def test_an_address_that_is_taken_is_tried_again(made):
             assert keeper.end() == 143
 
 
-def test_a_run_that_is_killed_is_interrupted_and_made_up(made):
-    """The kernel ends a run for its memory: it is interrupted in the ledger and run again."""
+def test_a_run_that_is_killed_has_failed_and_is_tried_again(made):
+    """The kernel ends a run for its memory: it has failed in the ledger, and is run again later."""
     (made.source / "large.bin").write_bytes(os.urandom(30_000_000))
     configure(made, upload="3 MiB/s")
     with Keeper(made) as keeper:
@@ -284,5 +284,5 @@ def test_a_run_that_is_killed_is_interrupted_and_made_up(made):
         keeper.end()
     with ledger_of(made) as ledger:
         states = {run.id: run.state for run in ledger.runs("files")}
-    assert states[begun["run"]] is RunState.INTERRUPTED
+    assert states[begun["run"]] is RunState.FAILED
     assert RunState.SUCCEEDED in states.values()

@@ -130,7 +130,9 @@ class Keeper:
         found = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
         return [line for line in found if event in {None, line["event"]}]
 
-    def wait_for(self, event: str, count: int = 1, **fields: object) -> list[dict]:
+    def wait_for(
+        self, event: str, count: int = 1, within_s: float = PATIENCE_S, **fields: object
+    ) -> list[dict]:
         """Wait until an event has been logged so many times, with these fields."""
 
         def there() -> list[dict]:
@@ -141,7 +143,7 @@ class Keeper:
             ]
             return found if len(found) >= count else []
 
-        return wait_for(there, f"{event} {fields} in\n{self.text()[-3000:]}")
+        return wait_for(there, f"{event} {fields} in\n{self.text()[-3000:]}", within_s)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

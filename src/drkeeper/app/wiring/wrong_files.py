@@ -25,12 +25,13 @@ def wrong_files(
     files = list(dict.fromkeys(problem.file for problem in problems))
     named = "; ".join(_line(problem) for problem in problems[:_SHOWN])
     more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    verb = "file is" if len(files) == 1 else "files are"
+    is_one = len(files) == 1
+    wrong = "1 file is wrong" if is_one else f"{len(files)} files are wrong"
+    kept = "it said when it was" if is_one else "they said when they were"
     return Condition(
         AlarmKind.CONFIGURATION_INVALID,
         daemon,
-        f"{len(files)} {verb} wrong on {daemon.name}, and what they said before goes on: "
-        f"{named}{more}",
+        f"{wrong} on {daemon.name}, and only what {kept} last right goes on: {named}{more}",
         f"Run drkeeper policy check, and correct the files{then}.",
         now,
     )

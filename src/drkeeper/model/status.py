@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from drkeeper.model.alarm import Alarm, Condition
+from drkeeper.model.alarm import Alarm, Condition, Subject
 from drkeeper.model.run import DaemonBeat, Run
 
 
@@ -150,3 +150,19 @@ class Overview:
         """
         own = [beat for beat in self.daemons if beat.process.host == self.host]
         return max((beat.beat_at for beat in own or self.daemons), default=None)
+
+    @property
+    def own_alarms(self) -> list[Alarm]:
+        """The open alarms about what is this machine's: on a shared ledger others have theirs."""
+        names = {
+            "policy": {each.policy for each in self.policies},
+            "repository": {each.name for each in self.repositories},
+        }
+
+        def is_own(subject: Subject) -> bool:
+            if subject.kind in names:
+                return subject.name in names[subject.kind]
+            is_here = subject.name == self.host or subject.name.endswith(f" on {self.host}")
+            return subject.kind == "channel" or is_here
+
+        return [alarm for alarm in self.alarms if is_own(alarm.condition.subject)]

@@ -36,7 +36,7 @@ def digest(overview: Overview, voice: Voice) -> Message:
     shown = {(each.kind, each.subject) for status in policies for each in status.conditions}
     others = [
         alarm.condition
-        for alarm in overview.alarms
+        for alarm in overview.own_alarms
         if (alarm.condition.kind, alarm.condition.subject) not in shown
     ]
     if others:
@@ -45,7 +45,7 @@ def digest(overview: Overview, voice: Voice) -> Message:
         lines += [f"{named(condition)}", *_wrong(condition, voice)]
     if len(others) > MOST_LINES:
         lines.append(f"and {len(others) - MOST_LINES} more")
-    hint = f"Run drkeeper status on {voice.host}." if bad or overview.alarms else ""
+    hint = f"Run drkeeper status on {voice.host}." if bad or others else ""
     lines += ["", f"What to do: {hint}" if hint else NOTHING]
     day = overview.at.astimezone(voice.zone).date().isoformat()
     return Message(

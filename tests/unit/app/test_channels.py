@@ -483,11 +483,11 @@ def test_one_address_serves_all_policies_that_name_no_channel(world, receiver):
         world.settle(courier)
         assert sorted(pings(receiver)) == ["/key/home", "/key/shop"]
         courier.tick(world.look())
-        courier.tick(world.look(OVERDUE))
+        courier.tick(world.look(OVERDUE, policies=[standing("shop")]))
         world.settle(courier)
         assert pings(receiver)[2:] == ["/daemon"]
         world.clock.advance(timedelta(minutes=5))
-        courier.tick(world.look(OVERDUE))
+        courier.tick(world.look(OVERDUE, policies=[standing("shop")]))
         world.settle(courier)
     assert pings(receiver)[2:] == ["/daemon", "/daemon/fail"]
 

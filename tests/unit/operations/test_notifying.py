@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from drkeeper.model.alarm import LEVELS, Alarm, AlarmKind, Condition, Level, Subject
 from drkeeper.model.channel import Channel, EmailChannel, HeartbeatChannel, WebhookChannel
 from drkeeper.model.notification import Notification
-from drkeeper.model.status import Overview, Points, PolicyState, PolicyStatus
+from drkeeper.model.status import Overview, Points, PolicyState, PolicyStatus, RepositoryStatus
 from drkeeper.notify.base import Occasion
 from drkeeper.operations.notifying import (
     CLAIM,
@@ -375,8 +375,9 @@ def test_a_digest_says_how_all_policies_stand():
     )  # fmt: skip
     store = alarm(2, AlarmKind.STORAGE_UNREACHABLE, Subject("repository", "primary"))
     overview = Overview(
-        host="web1", at=NOW, daemon_alive=True, policies=(good, bad), alarms=(alarm(), store)
-    )
+        host="web1", at=NOW, daemon_alive=True, policies=(good, bad), alarms=(alarm(), store),
+        repositories=(RepositoryStatus(name="primary", store="/srv"),),
+    )  # fmt: skip
     (delivery,) = digests(NOW, overview=overview)
     assert delivery.message.text == (
         "web1, 2026-11-20 13:00:00 CET (2026-11-20T12:00:00Z): 1 of 2 policies are well.\n"

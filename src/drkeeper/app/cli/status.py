@@ -142,7 +142,7 @@ def _wrong(seen: Overview) -> list[Condition]:
     """Return what is wrong: what is seen now, and what only a daemon can have seen."""
     found = all_conditions(seen)
     known = {(each.kind, each.subject) for each in found}
-    for alarm in seen.alarms:
+    for alarm in seen.own_alarms:
         condition = alarm.condition
         is_new = (condition.kind, condition.subject) not in known
         if is_new and (seen.daemon_alive or condition.kind in _ONLY_ALARMS):
@@ -166,7 +166,7 @@ def _tell_people(called: Invocation, report: Report) -> None:
     elif report.is_known:
         output.result("there is no policy; run drkeeper policy new NAME PATH")
     for status in report.policies:
-        for line in _asides(status):
+        for line in _asides(status, report.seen.host):
             output.result(line)
     for condition in report.wrong:
         output.result("")
@@ -259,9 +259,14 @@ def short(duration: timedelta) -> str:
     return format_duration(duration).replace("min", "m").replace(" ", "")
 
 
-def _asides(status: PolicyStatus) -> list[str]:
-    """Say what a row cannot: since when something runs, or why nothing does."""
-    zone = ZoneInfo(status.zone_name)
+def _asides(status: PolicyStatus, host: str) -> list[str]:
+    """Say what a row cannot: since when something runs, why nothing does, or who did it."""
+    zone, last = ZoneInfo(status.zone_name), status.last_success
+    if last is not None and last.process.host != host:
+        # Right for a pair of machines that see the same data, and otherwise two policies of one name.
+        there, began = safe(last.process.host), moment(last.started_at, zone)
+        text = f"{safe(status.policy)} was last backed up by {there}, not by this machine: {began}"
+        return ["", *paragraph(text)]
     if status.paused_until is not None:
         until = moment(status.paused_until, zone)
         text = f"{status.policy} is paused until {until}: {status.paused_because}"

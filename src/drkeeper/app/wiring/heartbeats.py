@@ -87,7 +87,7 @@ class Heartbeats:
         if configuration is None or not due:
             return
         self._beaten_s = now_s
-        bad = sum(alarm.condition.level is Level.FAILURE for alarm in overview.alarms)
+        bad = sum(alarm.condition.level is Level.FAILURE for alarm in overview.own_alarms)
         named = {name for policy in configuration.policies.values() for name in policy.notify}
         for channel in self._hearts:
             if channel.daemon and channel.name not in named and not _has_place(channel):

@@ -72,12 +72,24 @@ def test_a_second_daemon_is_refused(made):
     """It ends at once with 11 and names the process that is there; the first goes on."""
     with Keeper(made) as keeper:
         keeper.ready()
+        accepted = made.home / "state" / "accepted.json"
+        before = accepted.read_bytes()
+        needs(made, "later")
         second = made.run("daemon")
         assert second.returncode == 11
         assert f"process {keeper.process.pid}" in second.stderr
         assert "hint: " in second.stderr
         assert "Traceback" not in second.stderr
         assert keeper.process.poll() is None
+        assert accepted.read_bytes() == before  # runs read what the first one has accepted
+
+
+def test_a_second_daemon_is_refused_in_the_folder_of_one_with_a_shared_ledger(made):
+    """Any number of daemons may share a ledger, but not the logs of runs and the accepted files."""
+    configure(made, "ledger: postgresql://nobody@127.0.0.1:9/none\n")
+    with Keeper(made) as keeper:
+        keeper.wait_for("daemon.started")
+        expect(made.run("daemon"), 11, str(made.home / "state"))
 
 
 def test_a_reload_takes_new_policies_and_lets_go_of_removed_ones(made):

@@ -101,8 +101,6 @@ class Tick:
         self._planned: Configuration | None = None
         self._replan = False
         self._asked_s: float | None = None
-        self.seen_at: datetime | None = None
-        """When the ledger was last read whole, by the wall clock; ``None`` before."""
 
     def replan(self) -> None:
         """Believe nothing at the next tick that was planned before; from any thread."""
@@ -141,7 +139,6 @@ class Tick:
                 self._executor.start(configuration.policies[name], run)
         point("app.daemon.tick.beating")
         ledger.beat(__version__, self._began_at)
-        self.seen_at = now
 
     def _begin(
         self, configuration: Configuration, ledger: "Ledger", decisions: Mapping[str, Decision]

@@ -339,13 +339,14 @@ class Executor:
                 self._record(*self._unrecorded.values())
                 continue
             if ended is None:
-                return
+                break
             try:
                 self._settle(ended)
             except Exception as error:  # noqa: BLE001 - one end must not hide the next
                 self._around.log("executor.settling_failed", error=repr(error), run=ended.run)
             with self._lock:
                 self._unsettled -= 1
+        self._record(*self._unrecorded.values())
 
     def _settle(self, ended: Ended) -> None:
         point("app.wiring.execution.settle")
@@ -367,6 +368,8 @@ class Executor:
 
         What the ledger does not take is kept, and not begun again: its work is done.
         """
+        if not ends:
+            return
         try:
             with self._around.open_ledger() as ledger:
                 for ended in ends:
@@ -374,5 +377,7 @@ class Executor:
                     self._unrecorded.pop(ended.run, None)
                 ledger.interrupt_dead_runs()
         except DrkeeperError as error:
+            news = [ended.run for ended in ends if ended.run not in self._unrecorded]
             self._unrecorded |= {ended.run: ended for ended in ends}
-            self._around.log("ledger.unavailable", error=str(error), run=ends[0].run)
+            for run in news:
+                self._around.log("ledger.unavailable", error=str(error), run=run)

@@ -78,7 +78,7 @@ def test_an_address_that_is_taken_is_tried_again_after_a_while(world):
     here.window.open()
     assert here.concerns.held() == ()
     assert here.said == ["web.unavailable"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=10) as answer:
         assert answer.status == 200
 
 

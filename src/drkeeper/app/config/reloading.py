@@ -76,10 +76,14 @@ class Reloader:
             ConfigurationError: ``drkeeper.yaml`` is wrong, or cannot be read, and no good version
                 of it is known, of this process or of an earlier one.
         """
-        good = self._good if self._configuration else self._remembered()
+        is_first, usual = self._configuration is None, self._locations.state / NAME
+        good = self._remembered(usual) if is_first else self._good
         self._now = max(self._now, self._clock.now())
         try:
             settled = self._settled(self._read(good), good)
+            if is_first and (place := _place(settled.configuration)) != usual:
+                good = self._remembered(place)  # drkeeper.yaml names another folder
+                settled = self._settled(self._read(good), good)
         except ConfigurationError as error:
             if self._configuration is None:
                 raise
@@ -95,9 +99,8 @@ class Reloader:
         self._configuration = replace(settled.configuration, problems=problems, locations=locations)
         return self._configuration, problems
 
-    def _remembered(self) -> Files:
+    def _remembered(self, place: Path) -> Files:
         """Return what an earlier process found right; nothing, when there is no such thing."""
-        place = self._locations.state / NAME
         try:
             files = read_accepted(place) if is_there(place) else _NOTHING
         except ConfigurationError:

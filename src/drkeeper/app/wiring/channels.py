@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -122,7 +123,11 @@ class Courier:
         self._wiring = self._wired(configuration, None)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Begin to deliver, with what the ledger says of channels that did not work before."""
+        with suppress(DrkeeperError), self._open_ledger() as ledger:
+            since = self._clock.now() - _REMEMBERED
+            told = ledger.last_notifications(cleared_since=since)
+            self._remembered = failing_before(told, {})
         self._running = True
         for box in self._wiring.boxes.values():
             box.begin()
@@ -278,7 +283,7 @@ class Courier:
         ledger, since = self._ledger, overview.at - _REMEMBERED
         self._told.settle(ledger)
         told = self._told.over(ledger.last_notifications(cleared_since=since))
-        self._remembered = failing_before(told)
+        self._remembered = failing_before(told, self._remembered)
         over = [
             alarm
             for alarm in ledger.alarms()

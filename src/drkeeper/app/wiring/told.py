@@ -97,15 +97,25 @@ class Told:
             return {**told, **self._unrecorded}
 
 
-def failing_before(told: Mapping[Key, Notification]) -> dict[str, Trouble]:
-    """Return the channels whose newest message failed, as the ledger has it."""
+def failing_before(
+    told: Mapping[Key, Notification], known: Mapping[str, Trouble]
+) -> dict[str, Trouble]:
+    """Return the channels whose newest message failed, as the ledger has it.
+
+    Args:
+        told: What was told.
+        known: What this returned before: holds for channels that are being told something just now.
+    """
     newest: dict[str, Notification] = {}
     for (book, _), each in told.items():
         name = channel_of(book)
         if name not in newest or each.sent_at > newest[name].sent_at:
             newest[name] = each
-    return {
-        name: Trouble(each.sent_at, each.detail)
-        for name, each in newest.items()
-        if not each.delivered and each.detail != SENDING
-    }
+    failing = {}
+    for name, each in newest.items():
+        if each.detail == SENDING and not each.delivered:
+            if name in known:
+                failing[name] = known[name]
+        elif not each.delivered:
+            failing[name] = Trouble(each.sent_at, each.detail)
+    return failing

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.channels import Courier
-from drkeeper.app.wiring.ownership import looks_after
 from drkeeper.app.wiring.overview import all_conditions, read_overview
+from drkeeper.app.wiring.ownership import looks_after
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.app.wiring.wrong_files import wrong_files
 from drkeeper.clock import Clock

@@ -187,3 +187,14 @@ def test_a_source_that_is_nearly_gone_is_told_until_somebody_agrees(installed):
     assert codes(installed, "--no-daemon") == 0
     installed.done("backup", "files")
     assert codes(installed, "--no-daemon") == 0
+
+
+def test_paths_name_the_ledger_that_is_used(tmp_path):
+    """One on a server is no file; its password is shown nowhere."""
+    made = Installation(tmp_path)
+    made.etc.mkdir(parents=True, exist_ok=True)
+    (made.etc / "drkeeper.yaml").write_text("ledger: postgresql://keeper@db.example.org/backups\n")
+    out = made.done("config", "paths")
+    assert re.search(r"(?m)^ledger +postgresql://keeper@db\.example\.org/backups$", out)
+    said = made.done("config", "paths", "--json")
+    assert '"ledger":"postgresql://keeper@db.example.org/backups"' in said

@@ -127,6 +127,25 @@ def attempts_follow(runs, most):
         assert min(least, most) <= pause <= min(least, most) + 2 * STEP, (before, after)
 
 
+def each_was_told(alarms, bodies):
+    """Each thing was one alarm, told when it began and was over, with its reminders in between."""
+    kinds = Counter((alarm.condition.kind, alarm.condition.subject.name) for alarm in alarms)
+    assert set(kinds.values()) == {1}, kinds
+    assert kinds[AlarmKind.STORAGE_UNREACHABLE, "primary"] == 1
+    assert kinds[AlarmKind.RPO_VIOLATED, "mail"] == 1
+    assert kinds[AlarmKind.FAILING, "home"] == 1
+    told = Counter(
+        kind
+        for body in bodies
+        for kind in ("entered", "reminder", "left")
+        if f"drkeeper.{kind}" in body
+    )
+    assert told["entered"] == told["left"] == len(alarms)
+    reminders = sum((alarm.cleared_at - alarm.raised_at) // (6 * HOUR) for alarm in alarms)
+    assert reminders - len(alarms) <= told["reminder"] <= reminders
+    print(dict(kinds), told)
+
+
 @pytest.mark.slow
 def test_a_store_that_is_away_for_a_day_is_told_once_and_made_up_for_once(made):
     """Attempts keep their pauses, each alarm is one with its reminders, one run makes good a day."""
@@ -172,18 +191,5 @@ def test_a_store_that_is_away_for_a_day_is_told_once_and_made_up_for_once(made):
     assert set(hours.values()) == {1}
     assert len([run for run in good["mail"] if run.started_at >= back_at]) == 1
     assert not any(run.state.ended is False for each in runs.values() for run in each)
-    kinds = Counter((alarm.condition.kind, alarm.condition.subject.name) for alarm in alarms)
-    assert set(kinds.values()) == {1}, kinds
-    assert kinds[AlarmKind.STORAGE_UNREACHABLE, "primary"] == 1
-    assert kinds[AlarmKind.RPO_VIOLATED, "mail"] == 1
-    assert kinds[AlarmKind.FAILING, "home"] == 1
-    told = Counter(
-        kind
-        for each in ops.requests
-        for kind in ("entered", "reminder", "left")
-        if f"drkeeper.{kind}" in each.body.decode()
-    )
-    assert told["entered"] == told["left"] == len(alarms)
-    reminders = sum((alarm.cleared_at - alarm.raised_at) // (6 * HOUR) for alarm in alarms)
-    assert reminders - len(alarms) <= told["reminder"] <= reminders
-    print({name: len(each) for name, each in failed.items()}, dict(kinds), told)
+    each_was_told(alarms, [each.body.decode() for each in ops.requests])
+    print({name: len(each) for name, each in failed.items()})

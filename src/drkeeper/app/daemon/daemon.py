@@ -29,6 +29,7 @@ from drkeeper.app.wiring.logs.redacting import Redactor
 from drkeeper.app.wiring.logs.setup import set_up_logging
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
+from drkeeper.heap import share_one_heap
 
 _SIGNALLED: Final = 128
 """Source: POSIX shell, "Exit status": a process that a signal ended."""
@@ -60,6 +61,7 @@ def run_daemon(around: Circumstances) -> int:
         RunningError: Another daemon works with the same state directory.
         DrkeeperError: The state directory cannot be used.
     """
+    share_one_heap()
     environment, clock = around.environment, around.clock
     supervisor = Supervisor(
         environment.get("NOTIFY_SOCKET"),

@@ -14,7 +14,7 @@ def subject_of(facts: PolicyFacts) -> Subject:
 
 def local(facts: PolicyFacts, instant: datetime) -> str:
     """Write an instant as a clock on the policy's wall shows it."""
-    return local_text(instant.replace(microsecond=0), facts.policy.zone)
+    return local_text(instant, facts.policy.zone)
 
 
 def condition_of(  # noqa: PLR0917 - the attributes of a condition, in their order

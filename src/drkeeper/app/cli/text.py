@@ -100,7 +100,7 @@ def sentences(text: str) -> list[str]:
 
 def moment(instant: datetime, zone: tzinfo) -> str:
     """Write an instant to the second, with its zone."""
-    return local_text(instant.replace(microsecond=0), zone)
+    return local_text(instant, zone)
 
 
 def brief(instant: datetime, now: datetime, zone: tzinfo) -> str:

@@ -347,7 +347,7 @@ def _stuck(configuration: Configuration, memory: Memory, now: datetime) -> list[
         or not _has_process(mine[0], configuration.host)
     ):
         return []
-    at = local_text(mine[0].beat_at.replace(microsecond=0), ZoneInfo(configuration.zone_name))
+    at = local_text(mine[0].beat_at, ZoneInfo(configuration.zone_name))
     return [
         Condition(
             AlarmKind.SCHEDULER_STALLED,

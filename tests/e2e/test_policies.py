@@ -43,6 +43,22 @@ def test_a_sample_works_as_it_stands(installed, path):
     assert any(reason.startswith("daily ") for reason in newest["kept"])
 
 
+def test_a_promise_that_no_run_can_keep_is_told_by_the_check(installed, tmp_path):
+    """It is no mistake in the file, so the check passes; but it is said, for one file as well."""
+    text = (
+        f"policy: seldom\nsource: {{files: {{paths: [{installed.source}]}}}}\n"
+        "schedule: daily at 02:30\nobjectives: {rpo: 1h}\n"
+    )
+    installed.policy("seldom", text)
+    alone = tmp_path / "seldom.yaml"
+    alone.write_text(text)
+    for arguments in ([], [alone]):
+        result = installed.run("policy", "check", *arguments)
+        assert result.returncode == 0
+        assert "seldom promises an RPO of 1 h" in result.stderr
+        assert "up to 1 d between runs" in result.stderr
+
+
 def test_a_snapshot_says_why_it_is_kept(installed):
     """In the list, and as JSON with the span that each rule means; in the policy's own zone."""
     installed.policy(

@@ -84,7 +84,7 @@ def warned(facts: PolicyFacts) -> Iterator[Condition]:
     )
     things = " and ".join(each for each in found if each) or "warnings"
     message = f"its last run, of {local(facts, good.started_at)}, ended with {things}"
-    hint = f"Run drkeeper backup {facts.policy.name}, which names what could not be read."
+    hint = f"Run drkeeper backup {facts.policy.name}, which names what went wrong."
     yield condition_of(facts, AlarmKind.WARNINGS, message, hint, _end(good))
 
 

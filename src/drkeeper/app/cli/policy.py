@@ -1,6 +1,7 @@
 """``drkeeper policy``: check, explain and begin policies."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from drkeeper.errors import ConfigurationError, LedgerError
 from drkeeper.model.forecast import forecast
 from drkeeper.model.planner import History, history_of
 from drkeeper.model.policy import Policy
+from drkeeper.model.quantities import format_duration
 
 RUNS_SHOWN = 10
 
@@ -39,20 +41,22 @@ def check(files: tuple[Path, ...]) -> None:
     With FILES, only these are checked, and need no drkeeper.yaml: for continuous integration.
     """
     called = this_invocation()
-    count = _check_files(files) if files else _check_installation(called)
+    count = _check_files(called, files) if files else _check_installation(called)
     called.output.summary({"policies": count, "problems": 0})
     called.output.say(f"{count} {'policy' if count == 1 else 'policies'}, no problems")
 
 
-def _check_files(files: tuple[Path, ...]) -> int:
+def _check_files(called: Invocation, files: tuple[Path, ...]) -> int:
+    policies: list[Policy] = []
     problems: list[Problem] = []
     for path in files:
         try:
-            load_policy_file(path)
+            policies.append(load_policy_file(path))
         except InvalidFilesError as error:
             problems += error.problems
     if problems:
         raise InvalidFilesError(problems)
+    _warn_of_broken_promises(called, policies)
     return len(files)
 
 
@@ -60,7 +64,19 @@ def _check_installation(called: Invocation) -> int:
     configuration = load_configuration(called.locations)
     if configuration.problems:
         raise InvalidFilesError(configuration.problems)
+    _warn_of_broken_promises(called, configuration.policies.values())
     return len(policy_files(called.locations))
+
+
+def _warn_of_broken_promises(called: Invocation, policies: Iterable[Policy]) -> None:
+    """Say which policies cannot keep what they promise even if every run takes no time."""
+    for policy in policies:
+        worst, promised = policy.worst_rpo(called.clock.now()), policy.objectives.rpo
+        if worst is not None and promised is not None and worst >= promised:
+            called.output.warning(
+                f"{policy.name} promises an RPO of {format_duration(promised)}, and its schedule "
+                f"leaves up to {format_duration(worst)} between runs; run it more often"
+            )
 
 
 @command.command()

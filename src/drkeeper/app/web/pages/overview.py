@@ -158,7 +158,7 @@ def _row(status: PolicyStatus, at: datetime) -> Sequence[Child]:
     if status.next_due is not None and status.next_due <= at:
         due = "now"
     if status.paused_until is not None and status.paused_until > at:
-        due = ["paused until ", when(status.paused_until, zone, at)]
+        due = ["paused, ends ", when(status.paused_until, zone, at)]
     return (
         [name, " ", where],
         [policy_badge(status.state), _going_on(status, at)],

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from doubles.installation import Installation, expect
+from doubles.processes import gone, until
 from drkeeper.clock import SystemClock
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process
@@ -85,30 +86,6 @@ def installed(tmp_path):
 def daily_six_hours_ago():
     """Return a schedule whose last slot is six hours old."""
     return f"schedule: daily at {datetime.now(UTC) - timedelta(hours=6):%H:%M}"
-
-
-def until(condition, within=20.0):
-    """Wait for something to come true, and return it."""
-    ends = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.02)
-    return found
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    except OSError:
-        return False
-
-
-def gone(*pids, within=20.0):
-    """Wait until processes are gone."""
-    until(lambda: not any(alive(pid) for pid in pids), within)
-    return True
 
 
 def slow(installed, files=20, rate=1):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import takewhile
 
 from drkeeper.model.policy import Policy
@@ -129,7 +130,13 @@ def history_of(
 
 def _slot_of(slots: Slots | None, run: Run) -> datetime | None:
     """Return the newest slot that was due when the run began."""
-    return None if slots is None else slots.before(run.started_at)
+    return None if slots is None else _newest_slot(slots, run.started_at)
+
+
+@lru_cache(maxsize=4096)
+def _newest_slot(slots: Slots, instant: datetime) -> datetime | None:
+    """Remember what was found: the same runs are looked at again and again."""
+    return slots.before(instant)
 
 
 def _failing(slots: Slots | None, ended: Sequence[Run]) -> Failing | None:

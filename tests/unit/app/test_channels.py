@@ -12,6 +12,7 @@ import pytest
 
 from doubles.clock import FakeClock
 from doubles.ledgers import BEGINNING, ledger_at, somebody
+from doubles.processes import until
 from doubles.receivers import HttpReceiver, Server, SmtpReceiver, answer, hang, json_of
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.locations import Locations
@@ -110,7 +111,7 @@ class World:
 
     def settle(self, courier):
         """Wait until nothing is being told."""
-        wait_for(lambda: all(box.empty for box in courier._wiring.boxes.values()))
+        until(lambda: all(box.empty for box in courier._wiring.boxes.values()), 60)
 
 
 @pytest.fixture
@@ -124,13 +125,6 @@ def world(tmp_path):
 def receiver():
     with HttpReceiver() as made:
         yield made
-
-
-def wait_for(condition):
-    end = time.monotonic() + 60  # a channel may be a process that imports much first
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def test_a_state_is_told_once_across_ticks_and_restarts(world, receiver):
@@ -242,7 +236,7 @@ def test_a_channel_that_hangs_delays_nothing_else(world, receiver):
             began = time.monotonic()
             courier.tick(overview)
             assert time.monotonic() - began < 0.5
-        wait_for(lambda: len(receiver.requests) == 5)
+        until(lambda: len(receiver.requests) == 5, 60)
         began = time.monotonic()
         assert not courier.stop(timedelta(milliseconds=300))
         assert time.monotonic() - began < 2
@@ -256,7 +250,7 @@ def test_a_failing_channel_is_a_condition_that_others_are_told_of(world, receive
         made = configuration(channels, policy("shop", "ops"))
         with world.courier(made) as courier:
             courier.tick(world.look(OVERDUE))
-            wait_for(courier.conditions)
+            until(courier.conditions, 60)
             (found,) = courier.conditions()
             assert (found.kind, found.subject) == (
                 AlarmKind.NOTIFIER_FAILING,
@@ -309,7 +303,7 @@ def test_an_alarm_that_came_and_went_while_a_channel_was_down_is_told(world):
         home = replace(OVERDUE, subject=Subject("policy", "home"))
         with world.courier(made, patience=patience) as courier:
             courier.tick(world.look(OVERDUE))
-            wait_for(courier.conditions)
+            until(courier.conditions, 60)
             world.settle(courier)
             courier.tick(world.look(OVERDUE, home))
             courier.tick(world.look(OVERDUE))
@@ -545,7 +539,7 @@ def test_a_reload_keeps_what_waits_and_tells_new_channels(world, receiver):
         courier.reload(configuration({}))
         courier.tick(world.look())
         assert not courier.conditions()
-        wait_for(lambda: box.empty)
+        until(lambda: box.empty, 60)
 
 
 def test_a_digest_is_sent_once_a_day(world, receiver):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from doubles.processes import alive, until
 from drkeeper.app.wiring.children import Program
 from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
@@ -35,24 +36,6 @@ def policy(name="home", repository="primary", **limits):
         zone=UTC,
         limits=Limits(**limits),
     )
-
-
-def until(condition, within=20.0):
-    """Wait for something to come true, and return it."""
-    ends = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.01)
-    return found
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    except OSError:
-        return False
 
 
 @dataclass

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from doubles.processes import alive, gone
 from drkeeper.clock import SystemClock
 from drkeeper.errors import SourceError
 from drkeeper.model.policy import Hook
@@ -45,23 +46,6 @@ def run(told, *hooks, facts=FACTS, variables=None, patience=SECOND / 4, **option
     """Run hooks after a backup and return how they went."""
     runner = HookRunner(SystemClock(), told, variables or {}, patience)
     return runner.run(Occasion.AFTER, hooks, facts, **options)
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    except OSError:
-        return False
-
-
-def gone(pid, within=5.0):
-    """Whether a process goes away in time."""
-    ends = time.monotonic() + within
-    while alive(pid) and time.monotonic() < ends:
-        time.sleep(0.01)
-    return not alive(pid)
 
 
 def test_a_hook_is_told_the_facts_of_the_run_and_nothing_else(tmp_path, monkeypatch):

@@ -29,13 +29,13 @@ from drkeeper.model.channel import (
     HeartbeatChannel,
     WebhookChannel,
 )
-from drkeeper.model.notification import Notification
+from drkeeper.model.notification import Notification, Saying
 from drkeeper.model.policy import FilesSource, Policy
 from drkeeper.model.run import Operation, Run, RunFailure, RunId, RunState
 from drkeeper.model.status import Overview, PolicyState, PolicyStatus
 from drkeeper.operations.alarming import reconcile
 from drkeeper.operations.delivering import Patience
-from drkeeper.operations.notifying import CLAIM, SENDING
+from drkeeper.operations.notifying import CLAIM, REMINDER, SENDING
 
 SHOP = Subject("policy", "shop")
 OVERDUE = Condition(AlarmKind.OVERDUE, SHOP, "shop is overdue", "Run it.", BEGINNING)
@@ -188,6 +188,98 @@ def test_what_was_told_and_not_recorded_is_told_again(world, receiver):
     first, second = (json_of(each)["data"]["id"] for each in receiver.requests)
     assert first == second
     assert world.ledger.verify().ok
+
+
+class Gated:
+    """A ledger that keeps whoever records what was told waiting."""
+
+    def __init__(self, inner, gate, waiting):
+        self.inner = inner
+        self.gate = gate
+        self.waiting = waiting
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.inner.close()
+
+    def record_notifications(self, *arguments, **options):
+        self.waiting.set()
+        assert self.gate.wait(60)
+        self.inner.record_notifications(*arguments, **options)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("recorded_early", [False, True])
+def test_what_a_look_had_to_pass_over_is_told_at_the_next_tick(world, receiver, recorded_early):
+    """Also when a delivery comes to its end just then, nobody waits a minute for what is due."""
+    made = configuration({"ops": hook("ops", receiver)})
+    gate, waiting, here = threading.Event(), threading.Event(), threading.current_thread()
+
+    def open_ledger():
+        mine = threading.current_thread() is here
+        return world.open() if mine else Gated(world.open(), gate, waiting)
+
+    with world.courier(made, open_ledger=open_ledger) as courier:
+        courier.tick(world.look(OVERDUE))
+        assert waiting.wait(60)
+        if recorded_early:  # by the look, while the channel's own thread is about to
+            courier._looked_s = None
+            courier.tick(world.look(OVERDUE))
+        courier.tick(world.look())
+        gate.set()
+        world.settle(courier)
+        courier.tick(world.look())
+        world.settle(courier)
+        assert told(receiver) == [("entered", "policy/shop"), ("left", "policy/shop")]
+        courier.tick(world.look())
+        world.settle(courier)
+    assert len(receiver.requests) == 2
+    assert all(
+        each.delivered for each in world.ledger.last_notifications(cleared_since=BEGINNING).values()
+    )
+
+
+def test_what_somebody_else_was_quicker_to_claim_is_looked_at_again(world, receiver):
+    """A claim that was refused says that what was read is old: the next tick reads it anew."""
+    made = configuration({"ops": hook("ops", receiver)})
+    late = []
+
+    class Late:
+        """A ledger in which somebody says something between a look and the claim."""
+
+        def __init__(self):
+            self.inner = world.open()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.inner.close()
+
+        def claim_notifications(self, channel, sayings, **options):
+            if late:
+                self.inner.record_notifications(channel, late.pop(), delivered=True)
+            return self.inner.claim_notifications(channel, sayings, **options)
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    with world.courier(made, open_ledger=Late) as courier:
+        courier.tick(world.look(OVERDUE))
+        world.settle(courier)
+        (alarm,) = world.ledger.open_alarms()
+        late.append([Saying(alarm.id, REMINDER)])
+        courier.tick(world.look())
+        world.settle(courier)
+        assert not late
+        assert told(receiver) == [("entered", "policy/shop")]
+        courier.tick(world.look())
+        world.settle(courier)
+    assert told(receiver) == [("entered", "policy/shop"), ("left", "policy/shop")]
 
 
 def test_two_daemons_on_one_ledger_tell_each_alarm_once(world, receiver):

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
 _LOOK_EVERY_S: Final = 60.0
-"""How often it is looked what is due when no alarm was raised or cleared. Source: ours."""
+"""How often it is looked what is due when no alarm was raised or cleared, and no delivery came to
+an end. Source: ours."""
 _REMEMBERED: Final = timedelta(days=2)
 """How long after its end an alarm's messages are still tried."""
 _LAST_WORDS: Final = timedelta(minutes=1)
@@ -118,7 +119,7 @@ class Courier:
         self._untold: dict[tuple[AlarmKind, Subject], Alarm] = {}
         self._recorded: frozenset[tuple[AlarmKind, Subject]] = frozenset()
         self._looked_s: float | None = None
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[tuple[int, ...], ...] = ()
         self._left: list[Letterbox] = []
         self._wiring = self._wired(configuration, None)
 
@@ -177,7 +178,10 @@ class Courier:
             (alarm.condition.kind, alarm.condition.subject) for alarm in overview.alarms
         )
         self._settle_untold(overview)
-        seen, now_s = tuple(alarm.id for alarm in overview.alarms), self._clock.monotonic()
+        # What ends while it is looked has been passed over, or seen as it was before: hence first.
+        ends = tuple(box.ended for box in self._wiring.boxes.values())
+        seen = (tuple(alarm.id for alarm in overview.alarms), ends)
+        now_s = self._clock.monotonic()
         recent = self._looked_s is not None and now_s - self._looked_s < _LOOK_EVERY_S
         if recent and seen == self._seen:
             return

@@ -30,6 +30,7 @@ class Told:
         self._clock = clock
         self._lock = threading.Lock()
         self._unrecorded: dict[Key, Notification] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def claim(self, delivery: Delivery) -> bool:
         """Say in the ledger that it is being told, and whether nobody else tells it.
@@ -71,20 +72,32 @@ class Told:
     def settle(self, ledger: "Ledger", channel: str | None = None) -> None:
         """Bring to the ledger what it does not know yet, of one channel or of all.
 
+        Each once: written a second time, it would hide what was said since. So a channel is left
+        out that somebody else is at, unless it is the one that was asked for.
+
         Raises:
             DrkeeperError: It cannot be written; what is not in it is kept for the next time.
         """
         with self._lock:
-            waiting = [
-                each for each in self._unrecorded.values() if channel in {None, each.channel}
-            ]
-        groups: dict[tuple[str, bool, str], list[Notification]] = {}
+            books = {book for book, _ in self._unrecorded if channel in {None, book}}
+            turns = [(book, self._turns.setdefault(book, threading.Lock())) for book in books]
+        for book, turn in turns:
+            if turn.acquire(blocking=channel is not None):
+                try:
+                    self._settle(ledger, book)
+                finally:
+                    turn.release()
+
+    def _settle(self, ledger: "Ledger", book: str) -> None:
+        with self._lock:
+            waiting = [each for each in self._unrecorded.values() if each.channel == book]
+        groups: dict[tuple[bool, str], list[Notification]] = {}
         for each in waiting:
-            groups.setdefault((each.channel, each.delivered, each.detail), []).append(each)
-        for (name, delivered, detail), told in groups.items():
+            groups.setdefault((each.delivered, each.detail), []).append(each)
+        for (delivered, detail), told in groups.items():
             sayings = [Saying(each.alarm, each.what) for each in told]
             point("app.wiring.told.recording")
-            ledger.record_notifications(name, sayings, delivered=delivered, detail=detail)
+            ledger.record_notifications(book, sayings, delivered=delivered, detail=detail)
             point("app.wiring.told.recorded")
             with self._lock:
                 for each in told:

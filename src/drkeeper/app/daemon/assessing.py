@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.jumps import Times
+from drkeeper.app.daemon.unheard import Unheard
 from drkeeper.app.wiring.execution import Log
 from drkeeper.app.wiring.overview import (
     Measured,
@@ -79,6 +80,7 @@ class Assessor:
         self._since_start = since_start
         self._verified_at = verified_at
         self._clock = clock
+        self._unheard = Unheard(clock)
         self._lock = threading.Lock()
         self._memory = Memory()
         self._last: Event | None = None
@@ -134,7 +136,7 @@ class Assessor:
             reachable=self._reachable(),
             measured=Measured(self._since_point(), self._since_start()),
         )
-        return replace(seen, verified_at=self._verified_at())
+        return replace(self._unheard.kept(seen), verified_at=self._verified_at())
 
     def _since_point(self) -> dict[str, timedelta]:
         """Measure the age of each newest point by a clock that nobody sets, from its first sight."""

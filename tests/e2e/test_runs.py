@@ -106,6 +106,23 @@ def sending(installed):
     until(lambda: any(path.is_file() for path in packs.rglob("*")))
 
 
+def held_up(installed):
+    """Wait until the run has read all that it takes while it waits for the limit."""
+    sending(installed)
+    pid = installed.runs()[0].process.pid
+
+    def read():
+        with open(f"/proc/{pid}/io") as file:
+            return int(file.readline().split()[1])
+
+    def reads_little():
+        before = read()
+        time.sleep(1)
+        return read() - before < 500_000
+
+    until(reads_little, 60)
+
+
 # -- what is due
 
 
@@ -320,6 +337,30 @@ def test_sigterm_brings_the_work_to_safety_and_the_next_run_continues(installed)
     assert done.state is RunState.SUCCEEDED
     assert done.result["continued"] is not None
     assert done.result["new_bytes"] < MUCH * 500_000  # young files are read again, not stored
+    installed.done("check", "--read-data")
+
+
+def test_a_low_limit_keeps_no_run_from_its_checkpoint(installed):
+    """What is on its way is sent without the limit when the run is to end, so it ends soon."""
+    limited = slow(installed, files=MUCH).replace("1 MiB/s", "64 KiB/s")
+    installed.write_policy("home", f"{daily_six_hours_ago()}\n{limited}")
+    installed.seen(timedelta(days=1), "home")
+    process = installed.start("run", "--due")
+    held_up(installed)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 143, (out, err)
+    assert time.monotonic() - begun < 30  # with the limit, a pack alone takes four minutes
+    assert installed.runs()[0].state is RunState.INTERRUPTED
+    kept = len([path for path in (installed.store / "packs").rglob("*") if path.is_file()])
+    assert kept >= 3
+    installed.write_policy("home", daily_six_hours_ago())
+    installed.done("run", "--due")
+    done = installed.runs()[0]
+    assert done.state is RunState.SUCCEEDED
+    assert done.result["continued"] is not None
+    assert done.result["new_bytes"] <= MUCH * 500_000 - (kept - 2) * 16_000_000
     installed.done("check", "--read-data")
 
 

@@ -17,6 +17,8 @@ from drkeeper.app.config.configuration import (
 )
 from drkeeper.app.config.files import write_new
 from drkeeper.app.config.problems import InvalidFilesError, Problem
+from drkeeper.app.config.settings import WebSettings
+from drkeeper.app.web.addresses import parse_address
 from drkeeper.app.wiring.planning import REMEMBERED
 from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
 from drkeeper.errors import ConfigurationError, LedgerError
@@ -65,6 +67,7 @@ def _check_installation(called: Invocation) -> int:
     if configuration.problems:
         raise InvalidFilesError(configuration.problems)
     _warn_of_broken_promises(called, configuration.policies.values())
+    _warn_of_unserved_page(called, configuration.web)
     return len(policy_files(called.locations))
 
 
@@ -77,6 +80,17 @@ def _warn_of_broken_promises(called: Invocation, policies: Iterable[Policy]) -> 
                 f"{policy.name} promises an RPO of {format_duration(promised)}, and its schedule "
                 f"leaves up to {format_duration(worst)} between runs; run it more often"
             )
+
+
+def _warn_of_unserved_page(called: Invocation, web: WebSettings) -> None:
+    """Say that the daemon would refuse the address of its page, in the daemon's words."""
+    if web.listen is None:
+        return
+    try:
+        parse_address(web.listen, token=web.token)
+    except ConfigurationError as error:
+        # A warning: the daemon keeps its policies all the same, and a token may be its service's own.
+        called.output.warning(f"the page cannot be served at {web.listen}: {error}. {error.hint}")
 
 
 @command.command()

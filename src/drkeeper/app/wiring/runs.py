@@ -226,7 +226,7 @@ def open_run_ledger(
     Raises:
         LedgerError: It is damaged, busy, out of reach, or cannot be made.
     """
-    from drkeeper.ledger.engine import PATIENCE  # noqa: PLC0415 - see the package
+    from drkeeper.ledger.connecting import PATIENCE  # noqa: PLC0415 - see the package
     from drkeeper.ledger.ledger import open_ledger  # noqa: PLC0415 - see the package
     from drkeeper.ledger.process import this_process  # noqa: PLC0415 - see the package
 

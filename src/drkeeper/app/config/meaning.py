@@ -132,8 +132,7 @@ def _place(files: Files, locations: Locations) -> str:
 def _key(files: Files, locations: Locations, variables: Mapping[str, str]) -> bytes:
     hasher = hashlib.blake2b(digest_size=_KEY_BYTES)
     for part in _parts(files, locations, variables):
-        hasher.update(len(part).to_bytes(8, "big"))
-        hasher.update(part)
+        hasher.update(b"%d:%b" % (len(part), part))
     return hasher.digest()
 
 
@@ -143,10 +142,10 @@ def _parts(files: Files, locations: Locations, variables: Mapping[str, str]) -> 
     for text in (machine_name(), locations.settings, locations.keys):
         yield os.fsencode(text)
     settings = [files.settings] if files.settings else []
-    for file in (*settings, *sorted(files.policies, key=lambda file: file.path)):
+    for file in (*settings, *sorted(files.policies, key=lambda file: str(file.path))):
         yield os.fsencode(file.path)
         yield file.content
-        yield file.risk.encode("utf-8", "surrogateescape")
+        yield os.fsencode(file.risk)
     for name, value in sorted(variables.items()):
         if name.startswith(_PREFIX) and not name.startswith(_SECRETS):
             yield os.fsencode(f"{name}={value}")

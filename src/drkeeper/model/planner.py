@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from itertools import takewhile
 
 from drkeeper.model.policy import Policy
@@ -130,13 +129,7 @@ def history_of(
 
 def _slot_of(slots: Slots | None, run: Run) -> datetime | None:
     """Return the newest slot that was due when the run began."""
-    return None if slots is None else _newest_slot(slots, run.started_at)
-
-
-@lru_cache(maxsize=4096)
-def _newest_slot(slots: Slots, instant: datetime) -> datetime | None:
-    """Remember what was found: the same runs are looked at again and again."""
-    return slots.before(instant)
+    return None if slots is None else slots.before(run.started_at)
 
 
 def _failing(slots: Slots | None, ended: Sequence[Run]) -> Failing | None:
@@ -184,6 +177,35 @@ def decide(policy: Policy, history: History, now: datetime) -> Decision:
     if opens is not None:
         return Decision(None, opens, Why.WINDOW)
     return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A decision, and what it was computed from.
+
+    Attributes:
+        policy: As it was configured.
+        at: For which instant.
+        history: What the ledger remembered.
+        decision: What follows.
+    """
+
+    policy: Policy
+    at: datetime
+    history: History
+    decision: Decision
+
+    def holds(self, policy: Policy, now: datetime) -> bool:
+        """Whether deciding again from the same history could not change anything."""
+        decision = self.decision
+        if decision.slot is not None or decision.given_up is not None or now < self.at:
+            return False
+        return (decision.next_at is None or now < decision.next_at) and policy == self.policy
+
+
+def plan_for(policy: Policy, history: History, now: datetime) -> Plan:
+    """Decide, and remember from what."""
+    return Plan(policy, now, history, decide(policy, history, now))
 
 
 def opening(policy: Policy, at: datetime) -> datetime:

@@ -15,15 +15,13 @@ from doubles.stories import DAY, HOUR, MINUTE, at
 from drkeeper.app.config.configuration import load_configuration
 from drkeeper.app.config.locations import find_locations
 from drkeeper.app.wiring.overview import (
-    OF_FAILING,
-    RECENT,
     all_conditions,
     known_policies,
     overview,
     overview_of,
     read_overview,
-    remember,
 )
+from drkeeper.app.wiring.remembering import OF_FAILING, RECENT, remember
 from drkeeper.app.wiring.planning import plan
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process

@@ -4,20 +4,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.jumps import Times
 from drkeeper.app.daemon.unheard import Unheard
 from drkeeper.app.wiring.execution import Log
-from drkeeper.app.wiring.overview import (
-    Measured,
-    Memory,
-    all_conditions,
-    overview_of,
-    remember,
-)
+from drkeeper.app.wiring.overview import Measured, all_conditions, overview_of
+from drkeeper.app.wiring.remembering import Remembering
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
 from drkeeper.model.alarm import Condition, Subject
@@ -27,12 +22,9 @@ from drkeeper.model.stake import at_stake
 from drkeeper.model.status import Overview
 from drkeeper.operations.alarming import reconcile
 
-if TYPE_CHECKING:
-    from drkeeper.ledger.events import Event
-    from drkeeper.ledger.ledger import Ledger
-
-LOOK_EVERY: Final = timedelta(seconds=15)
-"""How often all is looked at when nothing happens: what is overdue is noticed within a minute."""
+LOOK_EVERY: Final = timedelta(seconds=18)
+"""How often all is looked at when nothing happens. Source: ours; together with ``GRACE`` less than the
+minute within which an absence is to be noticed."""
 
 Reachable = Callable[[], Mapping[str, tuple[bool, datetime]]]
 
@@ -82,8 +74,7 @@ class Assessor:
         self._clock = clock
         self._unheard = Unheard(clock)
         self._lock = threading.Lock()
-        self._memory = Memory()
-        self._last: Event | None = None
+        self._remembering = Remembering()
         self._points: dict[str, tuple[datetime, float]] = {}
 
     def overview(self) -> Overview:
@@ -94,7 +85,7 @@ class Assessor:
         """
         with self._lock:
             with self._books.opened() as ledger:
-                self._remember(ledger)
+                self._remembering.refresh(ledger)
             return self._judge()
 
     def without_ledger(self) -> Overview:
@@ -104,7 +95,8 @@ class Assessor:
 
     def stakes(self, now: datetime) -> Iterable[Condition]:
         """Return what is at stake at ``now``, from memory alone; never waits."""
-        points, first_seen = self._memory.points, self._memory.seen
+        memory = self._remembering.memory
+        points, first_seen = memory.points, memory.seen
         for name, policy in self._configuration().policies.items():
             seen = first_seen.get(name)
             facts = PolicyFacts(
@@ -116,21 +108,10 @@ class Assessor:
             )
             yield from at_stake(facts)
 
-    def _remember(self, ledger: "Ledger") -> None:
-        """Ask the ledger; what it has no news of is not asked for again."""
-        last = ledger.last_event()
-        if last is not None and self._last is not None and last.hash == self._last.hash:
-            memory = self._memory
-            memory.daemons = ledger.daemons()
-            memory.leases = {lease.run: lease for lease in ledger.leases()}
-            return
-        # Read before it is asked, so that what comes in between is news the next time.
-        self._memory, self._last = remember(ledger), last
-
     def _judge(self) -> Overview:
         seen = overview_of(
             self._configuration(),
-            self._memory,
+            self._remembering.memory,
             self._clock.now(),
             extra=self._concerns(),
             reachable=self._reachable(),
@@ -142,7 +123,7 @@ class Assessor:
         """Measure the age of each newest point by a clock that nobody sets, from its first sight."""
         now, boot_s = self._clock.now(), self._clock.since_boot()
         ages: dict[str, timedelta] = {}
-        for name, newest in self._memory.points.items():
+        for name, newest in self._remembering.memory.points.items():
             at, seen_s = self._points.get(name, (None, 0.0))
             if at != newest.consistent_at:
                 age = max(now - newest.consistent_at, timedelta())

@@ -41,8 +41,6 @@ _PATIENCE = timedelta(seconds=10)
 _IMPROVISE_AFTER = 4
 """Ticks for which the ledger may be in trouble before runs begin without it."""
 _END_OF_TICK = timedelta(seconds=2)
-_COSTS = 400
-"""A look takes one part in so many of the time, at most: with many policies it comes less often."""
 _FIRST_TICK = timedelta(seconds=60)
 """A ledger that is in trouble does not keep the daemon from being ready to tell so."""
 
@@ -279,10 +277,7 @@ class Parts:
         )
 
     def _look(self) -> None:
-        began_s = self._clock.monotonic()
         seen = self._rounder.look()
-        took = timedelta(seconds=self._clock.monotonic() - began_s)
-        self._look_rounds.patience = min(max(LOOK_EVERY, took * _COSTS), LOOK_EVERY * 3)
         self._window.open()
         self._window.write(seen)
         self.verifier.verify_when_due()

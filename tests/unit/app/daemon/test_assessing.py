@@ -9,12 +9,13 @@ from doubles.clock import FakeClock
 from doubles.ledgers import recovery_point
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.daemon.assessing import Assessor, Rounder
+from drkeeper.app.daemon.assessing import LOOK_EVERY, Assessor, Rounder
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.errors import LedgerError
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
+from drkeeper.model.lateness import GRACE
 from drkeeper.model.policy import FilesSource, Objectives, Policy
 
 HERE = Subject("daemon", "here")
@@ -91,6 +92,11 @@ def world(tmp_path):
     found = World(tmp_path)
     yield found
     found.books.close()
+
+
+def test_what_is_overdue_is_noticed_within_a_minute():
+    """A look comes soon enough after the time within which a run may begin."""
+    assert timedelta(minutes=1) > GRACE + LOOK_EVERY
 
 
 def test_an_alarm_is_raised_and_cleared_once(world):

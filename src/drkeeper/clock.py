@@ -40,6 +40,7 @@ class SystemClock:
     def __init__(self) -> None:
         """Let everybody sleep."""
         self._stopped = threading.Event()
+        self._stopping = False
 
     def stop(self) -> None:
         """Wake every thread but the main one, and let none of them sleep again.
@@ -47,7 +48,10 @@ class SystemClock:
         For signal handlers: who waits for a bandwidth limit, or to try again, must not keep a run
         from ending. The main thread is the one that cleans up, and may have to wait for that.
         """
-        self._stopped.set()
+        # One handler may interrupt another in the midst of this, and would wait for it for ever.
+        if not self._stopping:
+            self._stopping = True
+            self._stopped.set()
 
     def now(self) -> datetime:
         """Return the current instant by the system's wall clock."""

@@ -4,6 +4,7 @@ import mmap
 import os
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -228,7 +229,11 @@ def test_abandoned_listing_leaves_nothing_open(listed: ObjectStore) -> None:
         found = listed.entries("a")
         next(found)
         found.close()
-    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # a pooled connection
+    # A pooled connection may stay. A server in this process lets go of its end a little later.
+    patience = time.monotonic() + 10
+    while len(set(os.listdir("/proc/self/fd")) - before) > 1:
+        assert time.monotonic() < patience
+        time.sleep(0.01)
 
 
 def test_deleted_object_is_gone(listed: ObjectStore) -> None:

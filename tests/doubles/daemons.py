@@ -22,13 +22,15 @@ PATIENCE_S = 60
 """Longest wait for anything that must happen."""
 
 
-def wait_for(what: Callable[[], object], told: str, within_s: float = PATIENCE_S):
+def wait_for(
+    what: Callable[[], object], told: str, within_s: float = PATIENCE_S, *, pause_s: float = 0.05
+):
     """Wait until ``what`` returns something true, and return that."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
         if found := what():
             return found
-        time.sleep(0.05)
+        time.sleep(pause_s)
     raise AssertionError(f"waited {within_s} s in vain: {told}")
 
 
@@ -128,7 +130,9 @@ class Keeper:
         found = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
         return [line for line in found if event in {None, line["event"]}]
 
-    def wait_for(self, event: str, count: int = 1, **fields: object) -> list[dict]:
+    def wait_for(
+        self, event: str, count: int = 1, within_s: float = PATIENCE_S, **fields: object
+    ) -> list[dict]:
         """Wait until an event has been logged so many times, with these fields."""
 
         def there() -> list[dict]:
@@ -139,7 +143,7 @@ class Keeper:
             ]
             return found if len(found) >= count else []
 
-        return wait_for(there, f"{event} {fields} in\n{self.text()[-3000:]}")
+        return wait_for(there, f"{event} {fields} in\n{self.text()[-3000:]}", within_s)
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -18,6 +18,36 @@ BROKEN = 98
 """Exit status of a child that ended with an exception; its report says which."""
 
 
+_CUSTOMIZE = """
+import os, sys
+
+who, name, hit = os.environ["STRIKE"].split(":")
+if who in sys.orig_argv:
+    left = int(hit)
+
+    def strike(point):
+        global left
+        if point == name:
+            left -= 1
+            if left == 0:
+                os._exit(99)
+
+    from drkeeper import faults
+
+    faults.install(strike)
+"""
+
+
+def let_strike(folder: Path, who: str, name: str, hit: int = 1) -> dict[str, str]:
+    """Let real processes of drkeeper die at a hit of a point: those with ``who`` as an argument.
+
+    Returns:
+        Variables for whoever is started, and for those whom that starts in turn.
+    """
+    (folder / "sitecustomize.py").write_text(_CUSTOMIZE)
+    return {"STRIKE": f"{who}:{name}:{hit}", "PYTHONPATH": str(folder)}
+
+
 def registered_points() -> frozenset[str]:
     """Return every literal passed to ``faults.point`` anywhere in the package."""
     found: set[str] = set()

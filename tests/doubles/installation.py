@@ -89,8 +89,37 @@ class Installation:
         (self.source / "one.txt").write_text("one\n")
         (self.source / "deep" / "two.bin").write_bytes(os.urandom(300_000))
         (self.source / "link").symlink_to("one.txt")
-        self.done("init", self.store, "--kit-file", self.kit, "--protect", self.source, *options)
+        if self.variables:
+            self._do_init(*options)
+        else:
+            self._take_over(self._made_before(*options))
         return self
+
+    def _do_init(self, *options: str) -> None:
+        self.done("init", self.store, "--kit-file", self.kit, "--protect", self.source, *options)
+
+    def _made_before(self, *options: str) -> "Installation":
+        """Return what ``init`` makes, made once beside all folders of a worker's tests."""
+        made = Installation(self.home.parent / f".made{''.join(options)}")
+        if not made.home.exists():
+            making = Installation(Path(f"{made.home}-{os.getpid()}"))
+            making.source.mkdir(parents=True)
+            making._do_init(*options)
+            making.home.rename(made.home)
+            made._move(making.home)
+        return made
+
+    def _take_over(self, made: "Installation") -> None:
+        """Be a copy of another installation, but for what it protects."""
+        for path in made.home.iterdir():
+            if path != made.source:
+                subprocess.run(["cp", "-a", path, self.home], check=True)
+        self._move(made.home)
+
+    def _move(self, before: Path) -> None:
+        """Say where everything is now."""
+        for path in [*self.etc.rglob("*.yaml"), self.kit]:
+            path.write_text(path.read_text().replace(str(before), str(self.home)))
 
     @contextmanager
     def uploading_at(self, rate: str) -> Iterator[None]:

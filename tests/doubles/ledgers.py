@@ -107,10 +107,10 @@ def condition(**fields) -> Condition:
     )
 
 
-def live_through(ledger: Ledger, seed: int, *, runs: int) -> None:
+def live_through(ledger: Ledger, seed: int, *, runs: int, first: int = 1) -> None:
     """Give a ledger a random history, the same for the same seed but for the names of runs."""
     chance, other = random.Random(seed), random.Random(seed)
-    for number in range(1, runs + 1):
+    for number in range(first, first + runs):
         policy = chance.choice(["home", "shop", "mail ä"])
         ledger.see_policies({policy: f"{chance.randrange(3):064x}"})
         if chance.random() < 0.1:

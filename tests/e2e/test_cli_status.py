@@ -42,6 +42,17 @@ def test_the_screen_fits_and_says_what_there_is(installed):
     assert "systemctl start drkeeper" in out
 
 
+def test_monitoring_the_wrong_place_is_not_all_well(tmp_path):
+    """Another user, or a mistyped --config: nothing was looked at, and nothing is called well."""
+    made = Installation(tmp_path)
+    for command in (["status", "--check"], ["run", "--due"], ["run", "--due", "--dry-run"]):
+        done = made.run(*command)
+        expect(done, 13)
+        assert f"there is no {made.etc / 'drkeeper.yaml'}" in done.stderr
+        assert "--config" in done.stderr
+    assert "there is no policy" in made.done("status")
+
+
 def test_check_says_by_its_code_whether_all_is_well(installed):
     """19 without a daemon; 0 when none is expected; 14 when a promise is broken; 23 unreadable."""
     assert codes(installed) == 19
@@ -176,3 +187,14 @@ def test_a_source_that_is_nearly_gone_is_told_until_somebody_agrees(installed):
     assert codes(installed, "--no-daemon") == 0
     installed.done("backup", "files")
     assert codes(installed, "--no-daemon") == 0
+
+
+def test_paths_name_the_ledger_that_is_used(tmp_path):
+    """One on a server is no file; its password is shown nowhere."""
+    made = Installation(tmp_path)
+    made.etc.mkdir(parents=True, exist_ok=True)
+    (made.etc / "drkeeper.yaml").write_text("ledger: postgresql://keeper@db.example.org/backups\n")
+    out = made.done("config", "paths")
+    assert re.search(r"(?m)^ledger +postgresql://keeper@db\.example\.org/backups$", out)
+    said = made.done("config", "paths", "--json")
+    assert '"ledger":"postgresql://keeper@db.example.org/backups"' in said

@@ -18,6 +18,7 @@ from doubles.daemons import (
     states_of,
     wait_for,
 )
+from doubles.installation import Installation, expect
 from drkeeper.model.run import RunState
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +47,20 @@ def test_a_daemon_keeps_its_policies(made):
     assert processes_of(made) == {}
 
 
+def test_metrics_say_when_the_ledger_was_verified(made):
+    """At the start, and daily: an alert can tell when nobody looks any more."""
+    configure(made, f"web: {{listen: none, textfile: {made.home}/drkeeper.prom}}\n")
+    name = "drkeeper_ledger_verified_timestamp_seconds"
+    with Keeper(made) as keeper:
+        keeper.wait_for("ledger.verified")
+        text = made.home / "drkeeper.prom"
+        shown = wait_for(
+            lambda: text.exists() and re.search(rf"^{name} (\S+)$", text.read_text(), re.MULTILINE),
+            "the metric",
+        )
+        assert abs(float(shown[1]) - time.time()) < 120
+
+
 def test_ctrl_c_is_an_end_too(made):
     """SIGINT ends it with 130."""
     with Keeper(made) as keeper:
@@ -57,12 +72,24 @@ def test_a_second_daemon_is_refused(made):
     """It ends at once with 11 and names the process that is there; the first goes on."""
     with Keeper(made) as keeper:
         keeper.ready()
+        accepted = made.home / "state" / "accepted.json"
+        before = accepted.read_bytes()
+        needs(made, "later")
         second = made.run("daemon")
         assert second.returncode == 11
         assert f"process {keeper.process.pid}" in second.stderr
         assert "hint: " in second.stderr
         assert "Traceback" not in second.stderr
         assert keeper.process.poll() is None
+        assert accepted.read_bytes() == before  # runs read what the first one has accepted
+
+
+def test_a_second_daemon_is_refused_in_the_folder_of_one_with_a_shared_ledger(made):
+    """Any number of daemons may share a ledger, but not the logs of runs and the accepted files."""
+    configure(made, "ledger: postgresql://nobody@127.0.0.1:9/none\n")
+    with Keeper(made) as keeper:
+        keeper.wait_for("daemon.started")
+        expect(made.run("daemon"), 11, str(made.home / "state"))
 
 
 def test_a_reload_takes_new_policies_and_lets_go_of_removed_ones(made):
@@ -157,6 +184,22 @@ def test_a_stop_in_mid_backup_brings_the_work_to_safety(made):
         assert ledger.verify().ok
 
 
+def test_a_run_that_is_killed_alone_is_not_begun_again_at_once(made):
+    """It failed, an alarm says why, and the next attempt comes after a pause."""
+    slow = "hooks: {before_backup: [{command: [/bin/sleep, '300'], timeout: 10m}]}\n"
+    needs(made, "files", rpo="1h", more=slow)
+    with Keeper(made) as keeper:
+        keeper.ready()
+        (begun,) = keeper.wait_for("run.started")
+        wait_for(lambda: states_of(made) == [RunState.RUNNING], "the run to claim its row")
+        os.kill(begun["pid"], signal.SIGKILL)
+        keeper.wait_for("run.process_ended", signal=9)
+        (alarm,) = keeper.wait_for("alarm.raised", kind="failing")
+        assert "want of memory" in alarm["message"]
+        time.sleep(3)  # three ticks
+        assert states_of(made) == [RunState.FAILED]
+
+
 def test_a_second_signal_ends_at_once(made):
     """Who cannot wait for the checkpoint need not."""
     (made.source / "large.bin").write_bytes(bytes(5_000_000))
@@ -183,6 +226,18 @@ def test_a_wrong_installation_is_said_clearly(made):
     """A drkeeper.yaml that is wrong, at the very first start, is exit 13 and a hint."""
     (made.etc / "drkeeper.yaml").write_text("repositories: 7\n")
     refused = made.run("daemon")
-    assert refused.returncode == 13
-    assert "drkeeper.yaml" in refused.stderr
-    assert "hint: " in refused.stderr
+    expect(refused, 13, "drkeeper.yaml")
+
+
+def test_a_daemon_without_a_configuration_is_refused(tmp_path):
+    """A mistyped path must not end in a daemon that watches over nothing and says that all is well."""
+    expect(Installation(tmp_path).run("daemon"), 13, f"there is no {tmp_path}/etc", "--config")
+
+
+def test_a_daemon_without_a_policy_says_so(made):
+    """It may wait for its first one; whoever reads its log is told."""
+    (made.etc / "policies.d" / "files.yaml").unlink()
+    with Keeper(made) as keeper:
+        keeper.ready()
+        keeper.wait_for("configuration.without_policies", level="warning")
+        assert keeper.end() == 143

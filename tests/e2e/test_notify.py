@@ -94,6 +94,24 @@ def test_the_list_says_who_is_told_what(here):
     assert items[1]["problem"] == "channel 'beat' has no URL"
 
 
+def test_a_policy_that_names_no_channel_is_told_to_all(here):
+    """The list says so also of channels that another policy names, and of heartbeats for each policy."""
+    here.variables["DRKEEPER_NOTIFY_EACH_URL"] = "https://example.org/{policy}"
+    here.variables["DRKEEPER_NOTIFY_BEAT_URL"] = "https://example.org/1"
+    beats = {name: {"heartbeat": {}} for name in ("beat", "each")}
+    configure(here, {"ops": {"webhook": {"url": "https://example.org/"}}, **beats})
+    (here.etc / "policies.d" / "home.yaml").write_text(
+        "policy: home\nsource: {files: {paths: [/srv]}}\n"
+    )
+    out = here.done("notify", "list")
+    assert "of shop, policies that name no channel, again every 1 d" in out
+    assert "of the runs of policies that name no channel" in out
+    assert "of the runs of shop\n" in out
+    items = [json.loads(line) for line in here.done("notify", "list", "--json").splitlines()]
+    told = {item["channel"]: item["policies"] for item in items if "channel" in item}
+    assert told == {"ops": ["home", "shop"], "beat": ["shop"], "each": ["home"]}
+
+
 def test_a_secret_that_is_missing_is_the_configuration_s_matter(here):
     """Its exit code says so, and the other channels are tried all the same."""
     with HttpReceiver() as http:

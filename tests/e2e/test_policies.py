@@ -43,6 +43,50 @@ def test_a_sample_works_as_it_stands(installed, path):
     assert any(reason.startswith("daily ") for reason in newest["kept"])
 
 
+def test_a_promise_that_no_run_can_keep_is_told_by_the_check(installed, tmp_path):
+    """It is no mistake in the file, so the check passes; but it is said, for one file as well."""
+    text = (
+        f"policy: seldom\nsource: {{files: {{paths: [{installed.source}]}}}}\n"
+        "schedule: daily at 02:30\nobjectives: {rpo: 1h}\n"
+    )
+    installed.policy("seldom", text)
+    alone = tmp_path / "seldom.yaml"
+    alone.write_text(text)
+    for arguments in ([], [alone]):
+        result = installed.run("policy", "check", *arguments)
+        assert result.returncode == 0
+        assert "seldom promises an RPO of 1 h" in result.stderr
+        assert "up to 1 d between runs" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "told"),
+    [
+        ("0.0.0.0:8970", None, "can be reached from other machines, and there is no token"),
+        ("0.0.0.0:8970", "secret-of-the-page", None),
+        ("keeper.example:8970", "secret-of-the-page", "is no number of an address"),
+        ("127.0.0.1:8970", None, None),
+    ],
+)
+def test_an_address_that_the_daemon_would_refuse_is_told_by_the_check(
+    tmp_path, address, token, told
+):
+    """The page would not be served, and an alarm raised; the check says it before, and what to do."""
+    installed = Installation(tmp_path)
+    installed.etc.mkdir(exist_ok=True)
+    (installed.etc / "drkeeper.yaml").write_text(f"web: {{listen: '{address}'}}\n")
+    if token:
+        installed.variables["DRKEEPER_WEB_TOKEN"] = token
+    result = installed.run("policy", "check")
+    assert result.returncode == 0, result.stderr
+    if told is None:
+        assert "page" not in result.stderr
+        return
+    assert f"the page cannot be served at {address}: " in result.stderr
+    assert told in result.stderr
+    assert "127.0.0.1" in result.stderr
+
+
 def test_a_snapshot_says_why_it_is_kept(installed):
     """In the list, and as JSON with the span that each rule means; in the policy's own zone."""
     installed.policy(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from doubles.installation import Installation, expect
+from doubles.processes import gone, until
 from drkeeper.clock import SystemClock
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process
@@ -87,30 +88,6 @@ def daily_six_hours_ago():
     return f"schedule: daily at {datetime.now(UTC) - timedelta(hours=6):%H:%M}"
 
 
-def until(condition, within=20.0):
-    """Wait for something to come true, and return it."""
-    ends = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.02)
-    return found
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    except OSError:
-        return False
-
-
-def gone(*pids, within=20.0):
-    """Wait until processes are gone."""
-    until(lambda: not any(alive(pid) for pid in pids), within)
-    return True
-
-
 def slow(installed, files=20, rate=1):
     """Make a run take a while: files of half a megabyte, and a limit on what is sent."""
     for number in range(files):
@@ -127,6 +104,23 @@ def sending(installed):
     """Wait until content is being sent."""
     packs = installed.store / "packs"
     until(lambda: any(path.is_file() for path in packs.rglob("*")))
+
+
+def held_up(installed):
+    """Wait until the run has read all that it takes while it waits for the limit."""
+    sending(installed)
+    pid = installed.runs()[0].process.pid
+
+    def read():
+        with open(f"/proc/{pid}/io") as file:
+            return int(file.readline().split()[1])
+
+    def reads_little():
+        before = read()
+        time.sleep(1)
+        return read() - before < 500_000
+
+    until(reads_little, 60)
 
 
 # -- what is due
@@ -164,6 +158,27 @@ def test_a_dry_run_before_anything_happened(installed):
     installed.write_policy("home", "schedule: hourly")
     assert "home: waiting until" in installed.done("run", "--due", "--dry-run")
     assert not (installed.home / "state" / "ledger.sqlite").exists()
+
+
+def test_a_broken_policy_file_keeps_its_last_good_version(installed):
+    """As with a daemon: what it said before goes on, an alarm says so, and ends with the mistake."""
+    installed.write_policy("home", "objectives: {rpo: 8s}")
+    installed.done("run", "--due")
+    right = (installed.etc / "policies.d" / "home.yaml").read_text()
+    installed.policy("home", "policy: [")
+    until(lambda: installed.lines("run", "--due")[-1]["runs"] == 1)
+    with installed.ledger() as ledger:
+        (alarm,) = (
+            each
+            for each in ledger.open_alarms()
+            if each.condition.kind.value == "configuration-invalid"
+        )
+    assert "home.yaml:2:1: not YAML" in alarm.condition.message
+    installed.policy("home", right)
+    installed.done("run", "--due")
+    with installed.ledger() as ledger:
+        kinds = {each.condition.kind.value for each in ledger.open_alarms()}
+    assert "configuration-invalid" not in kinds
 
 
 def test_two_at_once_run_everything_once(installed):
@@ -262,8 +277,8 @@ def test_a_run_that_cannot_even_begin_is_recorded_as_failed(installed):
 # -- ends
 
 
-def test_a_killed_run_is_interrupted_and_made_up_for_once(installed):
-    """SIGKILL in the middle, hook and all: interrupted, logged, no orphan; then one more run."""
+def test_a_run_that_is_killed_alone_has_failed_and_is_tried_again_in_time(installed):
+    """SIGKILL in the middle, hook and all: failed, logged, no orphan; not again at the next tick."""
     path = installed.script("hook", "echo $$ > hook.pid; cd /; sleep 60 & sleep 60\n")
     hooks = f"hooks: {{before_backup: [{{command: [{path}], timeout: 5m}}]}}"
     installed.write_policy("home", f"{daily_six_hours_ago()}\n{hooks}")
@@ -278,12 +293,12 @@ def test_a_killed_run_is_interrupted_and_made_up_for_once(installed):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1, (out, err)
     assert gone(run.process.pid, *map(int, pids))
-    assert installed.runs()[0].state is RunState.INTERRUPTED
+    assert "for want of memory" in err
+    assert installed.runs()[0].state is RunState.FAILED
     assert "was killed by signal 9" in installed.log(run.id)
     installed.write_policy("home", daily_six_hours_ago())
-    installed.done("run", "--due")
-    assert [run.state for run in installed.runs()] == [RunState.SUCCEEDED, RunState.INTERRUPTED]
     assert "nothing was due" in installed.done("run", "--due")
+    assert "home: retry until" in installed.done("run", "--due", "--dry-run")
     installed.done("ledger", "verify")
 
 
@@ -322,6 +337,30 @@ def test_sigterm_brings_the_work_to_safety_and_the_next_run_continues(installed)
     assert done.state is RunState.SUCCEEDED
     assert done.result["continued"] is not None
     assert done.result["new_bytes"] < MUCH * 500_000  # young files are read again, not stored
+    installed.done("check", "--read-data")
+
+
+def test_a_low_limit_keeps_no_run_from_its_checkpoint(installed):
+    """What is on its way is sent without the limit when the run is to end, so it ends soon."""
+    limited = slow(installed, files=MUCH).replace("1 MiB/s", "64 KiB/s")
+    installed.write_policy("home", f"{daily_six_hours_ago()}\n{limited}")
+    installed.seen(timedelta(days=1), "home")
+    process = installed.start("run", "--due")
+    held_up(installed)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 143, (out, err)
+    assert time.monotonic() - begun < 30  # with the limit, a pack alone takes four minutes
+    assert installed.runs()[0].state is RunState.INTERRUPTED
+    kept = len([path for path in (installed.store / "packs").rglob("*") if path.is_file()])
+    assert kept >= 3
+    installed.write_policy("home", daily_six_hours_ago())
+    installed.done("run", "--due")
+    done = installed.runs()[0]
+    assert done.state is RunState.SUCCEEDED
+    assert done.result["continued"] is not None
+    assert done.result["new_bytes"] <= MUCH * 500_000 - (kept - 2) * 16_000_000
     installed.done("check", "--read-data")
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from doubles.installation import Installation, expect
+from doubles.ledgers import BEGINNING, ledger_at
+from drkeeper.model.alarm import AlarmKind, Condition, Subject
 from services.postgresql import postgresql  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
@@ -61,3 +63,19 @@ def test_a_server_that_is_away_costs_no_backup(installation):
     assert made.returncode == 3
     assert "the ledger could not record that the run began: ledger cannot be reached" in made.stderr
     expect(installation.run("ledger", "verify"), 23, "cannot be reached")
+
+
+def test_alarms_of_a_machine_that_is_gone_are_cleared_by_hand(installation, server):
+    """Nobody else may say that they are over; those of what is configured here end by themselves."""
+    installation.done("backup", "files")
+    url = f"{server.url()}&options=-csearch_path%3D{SCHEMA}"
+    with ledger_at(url) as ledger:
+        for name in ("policy/other", "policy/files", "daemon/gone"):
+            subject = Subject(*name.split("/"))
+            ledger.raise_alarm(Condition(AlarmKind.OVERDUE, subject, "late", "Run it.", BEGINNING))
+    expect(installation.run("notify", "clear", "policy/none"), 13, "no open alarm about")
+    expect(installation.run("notify", "clear", "policy/files"), 13, "this machine looks after")
+    out = installation.done("notify", "clear", "policy/other", "daemon/gone")
+    assert out.splitlines() == ["cleared overdue of policy/other", "cleared overdue of daemon/gone"]
+    with ledger_at(url) as ledger:
+        assert [str(each.condition.subject) for each in ledger.open_alarms()] == ["policy/files"]

@@ -28,10 +28,23 @@ def _quick_folder() -> str | None:
     return folder if roomy else None
 
 
+PREFIX = "drkeeper-faults-"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what test runs left that were killed: it would fill the memory."""
+    for left in folder.glob(f"{PREFIX}[0-9]*-*"):
+        owner = left.name.removeprefix(PREFIX).partition("-")[0]
+        if not Path("/proc", owner).exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def worlds() -> Iterator[Worlds]:
     """Prepared worlds, and somebody who cuts operations off in them."""
-    base = Path(tempfile.mkdtemp(prefix="drkeeper-faults-", dir=_quick_folder()))
+    folder = _quick_folder()
+    _sweep(Path(folder or tempfile.gettempdir()))
+    base = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folder))
     with Forker() as forker:
         yield Worlds(base, forker)
     shutil.rmtree(base)

@@ -11,6 +11,9 @@ from faults.scenarios import SCENARIOS, Worlds
 from faults.worlds import World
 
 ELSEWHERE = {
+    "app.config.reading.": "worlds have no configuration to read; test_reloading_faults.py",
+    "app.daemon.": "a process that lives on; test_daemon_points.py",
+    "app.wiring.reachability.": "only daemons ask; test_daemon_points.py",
     "app.web.": "no operation listens; tests/faults/test_web_faults.py",
     "app.wiring.children.": "runs are processes; tests/faults/test_run_faults.py",
     "app.wiring.execution.": "the same",
@@ -26,7 +29,7 @@ ELSEWHERE = {
     "operations.delivering.": "the same",
     "app.wiring.channels.": "the same",
     "app.wiring.told.": "the same",
-    "app.wiring.telling.": "only timers do; tests/e2e/test_notify.py",
+    "app.wiring.telling.": "only timers do; test_run_faults.py",
     "ledger.claims.": "only daemons do; test_ledger_faults.py",
     "ledger.reconciling.": "the same",
     "ledger.daemons.": "only daemons do; test_ledger_faults.py",

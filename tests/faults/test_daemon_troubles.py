@@ -147,13 +147,9 @@ def fill(stone: Path) -> None:
 
 
 def test_a_full_disk_under_the_ledger_costs_an_alarm(made):
-    """The state directory is full: it is told without the ledger; with room again all goes on."""
+    """Not a byte is left for the state: it is told, what is due is backed up, and all goes on."""
     if not _may_mount():
         pytest.skip("mounting is not allowed here (run as root): no real disk was filled")
-    with Keeper(made) as keeper:
-        keeper.ready()
-        runs_on(keeper)
-        keeper.end()
     with receiving() as (url, bodies), on_small_disk(made.home / "state", 4_000_000):
         configure(made, CHANNEL)
         with Keeper(made, **told_to(url)) as keeper:
@@ -161,10 +157,16 @@ def test_a_full_disk_under_the_ledger_costs_an_alarm(made):
             runs_on(keeper)
             stone = made.home / "state" / "runs" / "stone"
             fill(stone)
+            before = len(commits(made))
             wait_for(lambda: any("ledger-trouble" in body for body in bodies), "to be told")
+            keeper.wait_for("run.improvised")
+            wait_for(lambda: len(commits(made)) > before, "a backup on a full disk")
             assert keeper.process.poll() is None
             stone.unlink()
             runs_on(keeper)
+            wait_for(
+                lambda: any("drkeeper.left" in body for body in bodies), "to be told of its end"
+            )
             assert keeper.end() == 143
         with ledger_of(made) as ledger:
             assert ledger.verify().ok
@@ -199,7 +201,9 @@ def test_a_store_that_is_gone_is_told_and_come_back_to(made):
         keeper.ready()
         runs_on(keeper)
         away = made.store.rename(made.home / "away")
-        keeper.wait_for("alarm.raised", kind="storage-unreachable")
+        (alarm,) = keeper.wait_for("alarm.raised", kind="storage-unreachable")
+        assert "primary" in alarm["message"]
+        assert alarm["hint"]
         wait_for(lambda: "failing" in alarms_of(made), "the policy to be failing")
         begun = len(keeper.lines("run.started"))
         away.rename(made.store)
@@ -218,6 +222,24 @@ def test_a_receiver_that_hangs_holds_up_nobody(made):
             keeper.ready()
             keeper.wait_for("alarm.raised", kind="failing")
             runs_on(keeper, count=2)
+            assert not keeper.lines("tick.broken") + keeper.lines("look.broken")
+            assert keeper.end(within_s=40) == 143
+
+
+@pytest.mark.soak
+def test_a_receiver_that_hangs_has_its_alarm(made):
+    """When all that is tried for one message has come to nothing, the channel itself is told of."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        configure(made, CHANNEL)
+        needs(made, "broken", more="hooks: {before_backup: [/bin/false]}\n")
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with Keeper(made, **told_to(url)) as keeper:
+            keeper.ready()
+            for _ in range(4):  # a message is given up after two minutes
+                runs_on(keeper, count=3)
+            (alarm,) = keeper.wait_for("alarm.raised", 1, 120, kind="notifier-failing")
+            assert alarm["subject"] == "channel/ops"
+            runs_on(keeper)
             assert keeper.end(within_s=40) == 143
 
 
@@ -231,6 +253,8 @@ def test_a_hook_that_never_ends_is_ended(made):
         assert alarm["subject"] == "policy/slow"
         assert "sleep" in alarm["message"] or "hook" in alarm["message"]
         runs_on(keeper)
+        raised = {line["subject"] for line in keeper.lines("alarm.raised")}
+        assert "policy/files" not in raised
         keeper.end()
     assert not processes_of(made)
 
@@ -247,6 +271,7 @@ def test_a_hook_that_floods_fills_neither_disk_nor_memory(made):
         runs_on(keeper)
         status = Path(f"/proc/{keeper.process.pid}/status").read_text()
         assert int(status.split("VmHWM:")[1].split()[0]) < 150_000
+        assert alarms_of(made) == []
         keeper.end()
     logs = [path.stat().st_size for path in (made.home / "state" / "runs").glob("*.log")]
     assert max(logs) <= 256 * 1024
@@ -268,8 +293,8 @@ def test_an_address_that_is_taken_is_tried_again(made):
             assert keeper.end() == 143
 
 
-def test_a_run_that_is_killed_is_interrupted_and_made_up(made):
-    """The kernel ends a run for its memory: it is interrupted in the ledger and run again."""
+def test_a_run_that_is_killed_has_failed_and_is_tried_again(made):
+    """The kernel ends a run for its memory: it has failed in the ledger, and is run again later."""
     (made.source / "large.bin").write_bytes(os.urandom(30_000_000))
     configure(made, upload="3 MiB/s")
     with Keeper(made) as keeper:
@@ -282,5 +307,5 @@ def test_a_run_that_is_killed_is_interrupted_and_made_up(made):
         keeper.end()
     with ledger_of(made) as ledger:
         states = {run.id: run.state for run in ledger.runs("files")}
-    assert states[begun["run"]] is RunState.INTERRUPTED
+    assert states[begun["run"]] is RunState.FAILED
     assert RunState.SUCCEEDED in states.values()

@@ -33,8 +33,8 @@ from doubles.ledgers import (
 from drkeeper import faults
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import DrkeeperError, LedgerError, LedgerUnavailableError, NoSpaceError
+from drkeeper.ledger.form import SCHEMA_VERSION
 from drkeeper.ledger.postgresql import is_url
-from drkeeper.ledger.tables import SCHEMA_VERSION
 from drkeeper.model.notification import Saying
 from drkeeper.model.run import Operation, RunFailure, RunState
 from services.postgresql import again, alone, fresh_schema, required, stop

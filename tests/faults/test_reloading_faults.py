@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from doubles.clock import FakeClock
-from doubles.faultpoints import CRASHED, CrashAt, RaiseAt, Recorder, in_child
+from doubles.faultpoints import CRASHED, CrashAt, RaiseAt, Recorder, in_child, registered_points
 from drkeeper import faults
 from drkeeper.app.config.locations import find_locations
 from drkeeper.app.config.reloading import Reloader
@@ -56,6 +56,8 @@ def test_a_crash_at_any_point_leaves_the_old_or_the_new(reloader, tmp_path):
     """And nothing half: the next daemon finds a good version although the file is broken now."""
     reached = points(reloader, tmp_path)
     assert len(reached) >= 4
+    reading = {name for name in registered_points() if name.startswith("app.config.reading.")}
+    assert reading <= {name for name, _ in reached}
     for name, hit in reached:
         write(tmp_path, 1)
         schedule_of(reloader())

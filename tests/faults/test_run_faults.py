@@ -5,6 +5,7 @@ the next `run --due` does what was to be done, once.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,32 +13,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from doubles.faultpoints import CRASHED, registered_points
+from doubles.faultpoints import CRASHED, let_strike, registered_points
 from doubles.installation import Installation
 from drkeeper.app.wiring.runlogs import KEPT
 from drkeeper.clock import SystemClock
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process
 from drkeeper.model.run import RunState
-
-CUSTOMIZE = """
-import os, sys
-
-who, name, hit = os.environ["STRIKE"].split(":")
-if f"--{who}" in sys.orig_argv:
-    left = int(hit)
-
-    def strike(point):
-        global left
-        if point == name:
-            left -= 1
-            if left == 0:
-                os._exit(99)
-
-    from drkeeper import faults
-
-    faults.install(strike)
-"""
 
 STARTER = [
     "app.wiring.runlogs.open",
@@ -49,9 +31,17 @@ STARTER = [
     "app.wiring.execution.settled",
     "app.wiring.children.ask",
     "app.wiring.children.kill",
+    "app.wiring.telling.looked",
+    "app.wiring.telling.told",
 ]
 RUN = ["operations.hooks.start", "operations.hooks.started", "operations.hooks.ended"]
-MINE = ("app.wiring.children.", "app.wiring.execution.", "app.wiring.runlogs.", "operations.hooks.")
+MINE = (
+    "app.wiring.children.",
+    "app.wiring.execution.",
+    "app.wiring.runlogs.",
+    "app.wiring.telling.",
+    "operations.hooks.",
+)
 
 
 class SlowClock(SystemClock):
@@ -61,13 +51,26 @@ class SlowClock(SystemClock):
         return super().now() - timedelta(days=1)
 
 
-@pytest.fixture
-def installed(tmp_path):
-    """Return an installation with a policy that is due, and whose hooks take a moment."""
-    installed = Installation(tmp_path).init()
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """Return a folder whose content can be put back, and a copy of that."""
+    folder = tmp_path_factory.mktemp("around")
+    installed = Installation(folder / "home")
+    installed.home.mkdir()
+    installed.init()
     (installed.etc / "policies.d" / "files.yaml").unlink()
-    hook = tmp_path / "hook"
-    hook.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/pids\nsleep 0.3\n")
+    shutil.copytree(installed.home, folder / "pristine", symlinks=True)
+    return folder
+
+
+@pytest.fixture
+def installed(pristine):
+    """Return an installation with a policy that is due, and whose hooks take a moment."""
+    installed = Installation(pristine / "home")
+    shutil.rmtree(installed.home)
+    shutil.copytree(pristine / "pristine", installed.home, symlinks=True)
+    hook = installed.home / "hook"
+    hook.write_text(f"#!/bin/sh\necho $$ >> {installed.home}/pids\nsleep 0.3\n")
     hook.chmod(0o755)
     due = datetime.now(UTC) - timedelta(hours=6)
     installed.policy(
@@ -78,7 +81,6 @@ def installed(tmp_path):
     )
     with opened(installed, SlowClock()) as ledger:
         ledger.see_policies({"home": "as it was"})
-    (tmp_path / "sitecustomize.py").write_text(CUSTOMIZE)
     return installed
 
 
@@ -103,7 +105,7 @@ def left_over(installed):
 
 def strike(installed, who, point, hit):
     """Run what is due with a power cut at a point of a process; return the starter's exit code."""
-    installed.variables.update(STRIKE=f"{who}:{point}:{hit}", PYTHONPATH=str(installed.home))
+    installed.variables.update(let_strike(installed.home, f"--{who}", point, hit))
     ends = point.rpartition(".")[2] in {"ask", "kill"}
     if ends:  # the starter is told to end while a hook runs
         (installed.home / "hook").write_text(
@@ -149,25 +151,26 @@ def test_a_power_cut_of_whoever_starts_runs(installed, point):
 
 @pytest.mark.parametrize("point", RUN)
 @pytest.mark.parametrize("hit", [1, 2], ids=["before", "after"])
-def test_a_power_cut_of_a_run_around_its_hooks(installed, point, hit):
-    """The hook ends with its run; the run is interrupted and made up for once."""
+def test_a_crash_of_a_run_around_its_hooks(installed, point, hit):
+    """The hook ends with its run, which has failed: it is tried again later, and by hand at once."""
     assert strike(installed, "run", point, hit) == CRASHED
     settle(installed)
     with opened(installed) as ledger:
-        assert [run.state for run in ledger.runs()] == [RunState.INTERRUPTED]
-    check_made_up(installed)
+        assert [run.state for run in ledger.runs()] == [RunState.FAILED]
+    check_made_up(installed, "backup", "home")
 
 
-def check_made_up(installed):
+def check_made_up(installed, *command):
     hook_as_before(installed)
-    result = installed.run("run", "--due")
+    result = installed.run(*(command or ("run", "--due")))
     assert result.returncode == 0, (result.stdout, result.stderr)
     assert "nothing was due" in installed.done("run", "--due")
     with opened(installed) as ledger:
         runs = ledger.runs()
         assert ledger.verify().ok
     assert [run.state for run in runs].count(RunState.SUCCEEDED) == 1
-    assert {run.state for run in runs} <= {RunState.SUCCEEDED, RunState.INTERRUPTED}
+    cut_off = RunState.FAILED if command else RunState.INTERRUPTED
+    assert {run.state for run in runs} <= {RunState.SUCCEEDED, cut_off}
     assert len(runs) <= 2
     assert not left_over(installed)
     assert not [path for path in installed.home.rglob("*.tmp") if path.is_file()]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from drkeeper.app.cli.table import COMMANDS
+
 TOP = Path(__file__).parents[2]
 QUICK_START = TOP / "docs" / "quick-start.md"
 README = TOP / "README.md"
@@ -79,3 +81,16 @@ def test_every_command_of_the_quick_start_is_a_command():
     """At least the daily verbs are shown."""
     shown = {line.split()[1] for line in commands(QUICK_START) if line.startswith("drkeeper ")}
     assert {"init", "backup", "restore", "snapshots", "check"} <= shown
+
+
+def test_every_command_that_a_page_names_is_a_command():
+    """Whoever types what a page says between backticks is not told that there is no such command."""
+    for page in [README, *(TOP / "docs").glob("*.md")]:
+        text = page.read_text()
+        code = re.findall(r"^```(?:sh|text|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        code += re.findall(r"`([^`\n]+)`", text)
+        for line in "\n".join(code).splitlines():
+            for verb in re.findall(
+                r"(?:^|[;&|] |\$ |-- |sudo -u drkeeper )drkeeper ([a-z]+)\b", line
+            ):
+                assert verb in COMMANDS, (page.name, line)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from doubles.stories import LONG_AGO, Story, policy_of
-from drkeeper.model.absence import point_age
 from drkeeper.model.exposure import Ready, age_at, worst_age
 from drkeeper.model.facts import facts_of
 from drkeeper.model.policy import Objectives
 from drkeeper.model.run import Operation, Process, RecoveryPoint, Run, RunId, RunState, SeenPolicy
+from drkeeper.model.stake import point_age
 
 HISTORIES = 10_000
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)

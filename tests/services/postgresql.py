@@ -244,6 +244,28 @@ def _first_process(server: Server) -> int:
     return server.pid
 
 
+WATCH = """
+tail --pid="$1" -f /dev/null
+grep -qsF "$3/data" "/proc/$2/cmdline" && kill -QUIT "$2"
+rm -rf "$3"
+"""
+
+
+def _end_with_the_tests(server: Server) -> None:
+    """Let a server not outlive a test run that is killed: nobody is left then who could end it."""
+    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    process = subprocess.Popen(
+        ["sh", "-c", WATCH, "sh", str(run), str(server.pid), server.folder],
+        env=_environ(Path("/")),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    process.returncode = 0  # it is there longer than we are
+
+
 @contextmanager
 def shared(at: Path) -> Iterator[Server]:
     """Start a server, or join the one another process of this test run has started."""
@@ -252,7 +274,9 @@ def shared(at: Path) -> Iterator[Server]:
     with _locked(at):
         if not users.exists():
             folder = Path(tempfile.mkdtemp(prefix="drkeeper-pg-"))
-            users.write_text(json.dumps({"count": 0, "server": asdict(start(folder))}))
+            server = start(folder)
+            _end_with_the_tests(server)
+            users.write_text(json.dumps({"count": 0, "server": asdict(server)}))
         state = json.loads(users.read_text())
         state["count"] += 1
         users.write_text(json.dumps(state))

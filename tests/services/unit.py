@@ -113,6 +113,19 @@ class Service:
             if row["policy"] == policy and (not states or row["state"] in states)
         ]
 
+    def await_line(self, event: str, within: float = 90) -> list[dict]:
+        """Wait for an event in the journal, and return all that the service itself has said."""
+
+        def said() -> list[dict]:
+            entries = self.machine.journal("drkeeper")
+            return [entry for entry in entries if entry.get("_COMM", "") != "systemd"]
+
+        def told() -> bool:
+            return any(entry["MESSAGE"].startswith(event) for entry in said())
+
+        self.machine.until(told, within, event)
+        return said()
+
     def await_run(
         self, policy: str, *states: str, count: int = 1, within: float = 30
     ) -> list[dict]:

@@ -7,18 +7,13 @@ What differs between the databases is in :mod:`drkeeper.ledger.sqlite` and
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
-from drkeeper.ledger import postgresql, sqlite
-
-PATIENCE = timedelta(seconds=30)
-"""Longest wait for another process's transaction. Source: ours; a transaction takes milliseconds,
-a verification of a large ledger some seconds."""
+from drkeeper.ledger import connecting, postgresql, sqlite
 
 
 @contextmanager
@@ -84,4 +79,4 @@ def ours(error: Exception, engine: Engine | None = None) -> DrkeeperError:
     cause = getattr(error, "orig", None) or error
     if engine is not None and postgresql.serves(engine):
         return postgresql.ours(cause)
-    return sqlite.ours(cause)
+    return connecting.ours(cause)

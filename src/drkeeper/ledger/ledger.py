@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, delete, insert
 
 from drkeeper.clock import Clock
 from drkeeper.crypto.notes import Checkpoint
-from drkeeper.errors import LedgerError
 from drkeeper.faults import point
 from drkeeper.ledger import place as files, postgresql, schema, server, sqlite
 from drkeeper.ledger.actions import Actions
@@ -20,18 +19,20 @@ from drkeeper.ledger.alarms import Alarms
 from drkeeper.ledger.chain import begin_chain, events, last_event
 from drkeeper.ledger.checkpoints import Checkpoints
 from drkeeper.ledger.claims import Claims
+from drkeeper.ledger.connecting import PATIENCE
 from drkeeper.ledger.daemons import Daemons
 from drkeeper.ledger.drills import Drills
-from drkeeper.ledger.engine import PATIENCE, reading, writing
+from drkeeper.ledger.engine import reading, writing
 from drkeeper.ledger.events import Event
 from drkeeper.ledger.exporting import Exports
+from drkeeper.ledger.form import SCHEMA_VERSION
 from drkeeper.ledger.points import Points
 from drkeeper.ledger.policies import Policies
 from drkeeper.ledger.queries import Queries
 from drkeeper.ledger.reconciling import Reconciling
 from drkeeper.ledger.records import NEWEST
 from drkeeper.ledger.runs import Runs
-from drkeeper.ledger.tables import PROJECTIONS, SCHEMA_VERSION
+from drkeeper.ledger.tables import PROJECTIONS
 from drkeeper.ledger.verify import VerifyReport, fold_or_refuse, verify
 from drkeeper.model.instants import exact_rfc3339
 from drkeeper.model.run import Process
@@ -83,14 +84,12 @@ def _open_shared(url: str, begin: _Begin, patience: timedelta, read_only: bool) 
 
 
 def _open_file(name: str, begin: _Begin, patience: timedelta, read_only: bool) -> Engine:  # noqa: FBT001 - as above
-    real = files.prepare(name, make=not read_only)
-    there = files.check(real)
-    if not there and read_only:
-        raise LedgerError(f"there is no ledger: {real}", hint="Check the state directory's path.")
-    if not there:
-        schema.create(real, begin, patience=patience)
-    elif not read_only:
-        files.tighten(real)
+    real = files.find(name) if read_only else files.prepare(name)
+    if not read_only:
+        if files.check(real):
+            files.tighten(real)
+        else:
+            schema.create(real, begin, patience=patience)
     engine = sqlite.open_engine(real, patience=patience, read_only=read_only)
     with _or_closed(engine):
         schema.settle(engine, real, read_only=read_only)

@@ -57,6 +57,18 @@ def prepare(path: str, *, make: bool = True) -> str:
     return os.path.join(os.path.realpath(directory), name)
 
 
+def find(path: str) -> str:
+    """Return the real path of a ledger that is there, in a place that is fit for it.
+
+    Raises:
+        LedgerError: There is none; or as for :func:`check`.
+    """
+    real = prepare(path, make=False)
+    if not check(real):
+        raise LedgerError(f"there is no ledger: {real}", hint="Check the state directory's path.")
+    return real
+
+
 def check(path: str, *, mounts: str = MOUNTS) -> bool:
     """Check the ledger's place and say whether there is a file, without opening it.
 

@@ -1,20 +1,16 @@
 """Recovery points, and the checks of what is stored."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from sqlalchemy import select
 
+from drkeeper.ledger.answers import CLOCK_ERROR
 from drkeeper.ledger.events import Kind
 from drkeeper.ledger.newest import newest_of_each
 from drkeeper.ledger.records import NEWEST, Entry, Records
 from drkeeper.ledger.rows import body_of, point_from_row, verification_from_row
 from drkeeper.ledger.tables import recovery_point, verification
 from drkeeper.model.run import RecoveryPoint, Verification
-
-CLOCK_ERROR = timedelta(minutes=1)
-"""By how much the clocks of hosts that share a ledger may differ. Source: ours; NTP keeps them within
-a second."""
 
 
 class Points(Records):

@@ -32,7 +32,7 @@ from drkeeper.errors import (
 )
 from drkeeper.faults import point
 from drkeeper.ledger.events import plain
-from drkeeper.ledger.tables import APPLICATION_ID
+from drkeeper.ledger.form import APPLICATION_ID
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 """How URLs of such ledgers begin. Source: libpq, "Connection URIs"."""

@@ -33,13 +33,17 @@ def is_alive(process: Process, *, proc: str = PROC) -> bool:
 
     A process that exists but cannot be looked at counts as alive: calling a living run dead makes
     it run twice, the other mistake only delays its make-up.
+
+    A boot id alone does not make a process one of another boot: in a container of systemd-nspawn,
+    a service with ``ProtectKernelTunables=`` reads the one of the machine outside, and a shell the
+    container's. The number and the instant together, which the kernel gives, say that it is the same.
     """
-    booted = boot_id(proc)
-    if process.boot_id and booted and process.boot_id != booted:
-        return False
     started = _started(process.pid, proc)
     if started is None:
         return False
+    booted = boot_id(proc)
+    if process.boot_id and booted and process.boot_id != booted:
+        return bool(started) and process.started == started
     return not process.started or not started or process.started == started
 
 

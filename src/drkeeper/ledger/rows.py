@@ -4,11 +4,12 @@ A row that was damaged in the file is an error of the ledger, never a wrong valu
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from itertools import product
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import instant_from_text, plain
@@ -38,11 +39,12 @@ MOST_WORDS = 8192
 
 CUT = "… (cut)"
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
-def checked(convert: Callable[[Row], _T], row: Row) -> _T:
-    """Convert a row, calling what cannot be converted by its name.
+def checked(convert: Callable[[_S], _T], row: _S) -> _T:
+    """Convert a row, or several, calling what cannot be converted by its name.
 
     Raises:
         LedgerError: The row does not hold what was once written.
@@ -56,41 +58,65 @@ def checked(convert: Callable[[Row], _T], row: Row) -> _T:
         ) from error
 
 
+_TEXT, _NUMBER, _FLAG = (str,), (int,), (bool, int)
+_PERHAPS = (str, type(None))
+
+_RUN = {
+    "id": _TEXT,
+    "policy": _PERHAPS,
+    "operation": _TEXT,
+    "state": _TEXT,
+    "host": _TEXT,
+    "boot_id": _TEXT,
+    "pid": _NUMBER,
+    "process_started": _TEXT,
+    "started_at": _TEXT,
+    "ended_at": _PERHAPS,
+    "result": _TEXT,
+    "failure": _PERHAPS,
+    "queued_at": _PERHAPS,
+    "begun_event": _NUMBER,
+    "event": _NUMBER,
+}
+RUN_COLUMNS: Final = tuple(_RUN)
+"""What :func:`run_from_values` takes, in its order."""
+_RUN_SHAPES = frozenset(product(*_RUN.values()))
 _OPERATIONS = {each.value: each for each in Operation}
 _STATES = {each.value: each for each in RunState}
-_RUN_TEXTS = itemgetter(
-    *("id", "operation", "state", "started_at", "result"),
-    *("host", "boot_id", "process_started"),
-)
-_RUN_NUMBERS = itemgetter("pid", "begun_event", "event")
 
 
-def run_from_row(row: Row) -> Run:
-    """Make a run out of its row; a status does so ten thousand times, so it is done in few steps.
+def run_from_values(values: Sequence[Any]) -> Run:
+    """Make a run out of the values of its row; a status does so ten thousand times, in few steps.
 
     Raises:
         TypeError: A value is not of the type that was once written.
     """
-    texts, numbers = _RUN_TEXTS(row), _RUN_NUMBERS(row)
-    if {*map(type, texts)} != {str} or {*map(type, numbers)} != {int}:
+    if tuple(map(type, values)) not in _RUN_SHAPES:
         raise TypeError("run")
-    run_id, operation, state, started_at, result, host, boot_id, process_started = texts
-    pid, begun_event, event = numbers
-    failure = _optional_text(row, "failure")
+    run_id, policy, operation, state, host, boot_id, pid, started, *rest = values
+    started_at, ended_at, result, failure, queued_at, begun_event, event = rest
     return Run(
-        RunId(run_id),
-        _optional_text(row, "policy"),
+        run_id,
+        policy,
         _OPERATIONS[operation],
         _STATES[state],
-        Process(host, boot_id, pid, process_started),
+        Process(host, boot_id, pid, started),
         instant_from_text(started_at),
-        _optional_instant(row, "ended_at"),
+        None if ended_at is None else instant_from_text(ended_at),
         {} if result == "{}" else _object(result),
         None if failure is None else RunFailure(**json.loads(failure)),
-        _optional_instant(row, "queued_at"),
+        None if queued_at is None else instant_from_text(queued_at),
         begun_event,
         event,
     )
+
+
+_run_values = itemgetter(*RUN_COLUMNS)
+
+
+def run_from_row(row: Row) -> Run:
+    """Make a run out of its row."""
+    return run_from_values(_run_values(row))
 
 
 def process_from_row(row: Row) -> Process:
@@ -103,30 +129,74 @@ def process_from_row(row: Row) -> Process:
     )
 
 
+_POINT = {
+    "repository": _TEXT,
+    "lineage": _TEXT,
+    "commit_number": _NUMBER,
+    "session": _TEXT,
+    "policy": _TEXT,
+    "consistent_at": _TEXT,
+    "finished_at": _TEXT,
+    "run": _PERHAPS,
+    "plain_bytes": _NUMBER,
+    "stored_bytes": _NUMBER,
+    "new_bytes": _NUMBER,
+    "files": _NUMBER,
+    "entries": _NUMBER,
+    "unreadable": _NUMBER,
+    "changed": _NUMBER,
+    "event": _NUMBER,
+    "complete": _FLAG,
+    "consistency": _TEXT,
+    "proof": _TEXT,
+}
+POINT_COLUMNS: Final = tuple(_POINT)
+"""What :func:`point_from_values` takes, in its order."""
+_POINT_SHAPES = frozenset(product(*_POINT.values()))
+_CONSISTENCIES = {each.value: each for each in Consistency}
+_PROOFS = {each.value: each for each in Proof}
+
+
+def point_from_values(values: Sequence[Any]) -> RecoveryPoint:
+    """Make a recovery point out of the values of its row.
+
+    Raises:
+        TypeError: A value is not of the type that was once written.
+    """
+    if tuple(map(type, values)) not in _POINT_SHAPES:
+        raise TypeError("recovery point")
+    repository, lineage, commit_number, session, policy, consistent_at, finished_at, *rest = values
+    run, plain_bytes, stored_bytes, new_bytes, files, entries, unreadable, changed, *last = rest
+    event, complete, consistency, proof = last
+    return RecoveryPoint(
+        repository=repository,
+        lineage=lineage,
+        commit_number=commit_number,
+        session=session,
+        policy=policy,
+        consistent_at=instant_from_text(consistent_at),
+        finished_at=instant_from_text(finished_at),
+        run=run,
+        plain_bytes=plain_bytes,
+        stored_bytes=stored_bytes,
+        new_bytes=new_bytes,
+        files=files,
+        entries=entries,
+        unreadable=unreadable,
+        changed=changed,
+        complete=_true_or_false(complete),
+        consistency=_CONSISTENCIES[consistency],
+        proof=_PROOFS[proof],
+        event=event,
+    )
+
+
+_point_values = itemgetter(*POINT_COLUMNS)
+
+
 def point_from_row(row: Row) -> RecoveryPoint:
     """Make a recovery point out of its row."""
-    run = _optional_text(row, "run")
-    return RecoveryPoint(
-        repository=_text(row, "repository"),
-        lineage=_text(row, "lineage"),
-        commit_number=_number(row, "commit_number"),
-        session=_text(row, "session"),
-        policy=_text(row, "policy"),
-        consistent_at=_instant(row, "consistent_at"),
-        finished_at=_instant(row, "finished_at"),
-        run=None if run is None else RunId(run),
-        plain_bytes=_number(row, "plain_bytes"),
-        stored_bytes=_number(row, "stored_bytes"),
-        new_bytes=_number(row, "new_bytes"),
-        files=_number(row, "files"),
-        entries=_number(row, "entries"),
-        unreadable=_number(row, "unreadable"),
-        changed=_number(row, "changed"),
-        complete=_flag(row, "complete"),
-        consistency=Consistency(_text(row, "consistency")),
-        proof=Proof(_text(row, "proof")),
-        event=_number(row, "event"),
-    )
+    return point_from_values(_point_values(row))
 
 
 def verification_from_row(row: Row) -> Verification:
@@ -264,10 +334,18 @@ def _number(row: Row, name: str) -> int:
 
 
 def _flag(row: Row, name: str) -> bool:
-    value = row[name]
-    if not isinstance(value, bool):
-        raise TypeError(name)
-    return value
+    return _true_or_false(row[name])
+
+
+def _true_or_false(value: object) -> bool:
+    """Read a truth; SQLite has but numbers for it.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if type(value) not in _FLAG or value not in {0, 1}:
+        raise TypeError("flag")
+    return bool(value)
 
 
 def _instant(row: Row, name: str) -> datetime:

@@ -41,6 +41,7 @@ class Runs(Leases):
         *,
         lease: timedelta | None = None,
         alone: bool = False,
+        run_id: RunId | None = None,
     ) -> RunId:
         """Record that a run of ``operation`` has begun in this process, and name it.
 
@@ -49,11 +50,12 @@ class Runs(Leases):
             operation: What it does.
             lease: How long others wait for a sign of life; ``None`` for a run without one.
             alone: Refuse when a living run of the policy does the same; dead ones are interrupted.
+            run_id: Name of a run that nobody could queue; the ledger must not know it.
 
         Raises:
             RunningError: There is such a run; nothing was recorded.
         """
-        run_id = _new_id()
+        run_id = run_id or _new_id()
         with writing(self._engine) as connection:
             if alone:
                 self._refuse_second(connection, policy, operation)

@@ -18,9 +18,15 @@ from drkeeper.errors import LedgerError
 from drkeeper.faults import point
 from drkeeper.ledger import place
 from drkeeper.ledger.engine import reading, translated, writing
-from drkeeper.ledger.sqlite import application_id, is_ours, open_engine
-from drkeeper.ledger.steps import form_of, refuse_newer, run_steps
-from drkeeper.ledger.tables import APPLICATION_ID, SCHEMA_VERSION
+from drkeeper.ledger.form import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    refuse_newer,
+    refuse_older,
+    refuse_stranger,
+)
+from drkeeper.ledger.sqlite import application_id, open_engine
+from drkeeper.ledger.steps import form_of, run_steps
 
 _LEFTOVERS = ("", "-journal", "-wal", "-shm")
 """What SQLite may leave beside a file. Source: sqlite.org/tempfiles.html."""
@@ -86,10 +92,7 @@ def settle(
     if found == target:
         return
     if read_only:
-        raise LedgerError(
-            f"ledger is of an older form ({found}) and may only be read: {path}",
-            hint="Run drkeeper ledger verify as the user who owns the ledger.",
-        )
+        refuse_older(found, target, path)
     with writing(engine) as connection:
         found = _version(connection)
         refuse_newer(found, target)
@@ -106,11 +109,7 @@ def _version(connection: Connection) -> str:
     Raises:
         LedgerError: The file is not a ledger.
     """
-    if not is_ours(connection):
-        raise LedgerError(
-            f"file is not a ledger of drkeeper (application id {application_id(connection):#x})",
-            hint="Check the path of the state directory.",
-        )
+    refuse_stranger(application_id(connection))
     return form_of(connection)
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, inspect
 from drkeeper.errors import LedgerError
 from drkeeper.faults import point
 from drkeeper.ledger.engine import reading, writing
-from drkeeper.ledger.steps import form_of, refuse_newer, run_steps
-from drkeeper.ledger.tables import SCHEMA_VERSION, event, head, schema_version
+from drkeeper.ledger.form import SCHEMA_VERSION, refuse_newer
+from drkeeper.ledger.steps import form_of, run_steps
+from drkeeper.ledger.tables import event, head, schema_version
 
 _MARKS = {event.name, head.name, schema_version.name}
 

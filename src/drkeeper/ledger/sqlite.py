@@ -1,79 +1,33 @@
-"""Opening SQLite so that nothing is lost: every setting is here, with its reason.
+"""The ledger's file under SQLAlchemy; how it is opened is in :mod:`drkeeper.ledger.connecting`.
 
-* *Rollback journal, never WAL*: WAL has a corruption race in SQLite versions that stock Pythons
-  ship (docs/adr/0040-ledger-in-sqlite-with-a-rollback-journal.md).
-* ``synchronous=EXTRA``: the directory is flushed after the journal is removed, so that a commit
-  that was reported survives a power cut.
-* ``BEGIN IMMEDIATE`` for every write: a transaction that reads first and takes the lock later
-  fails, or loses an update, when another one writes in between.
-* ``trusted_schema=OFF``, ``cell_size_check=ON``: the file may have been tampered with.
-
-Source:
-    sqlite.org/pragma.html, sqlite.org/security.html, sqlite.org/howtocorrupt.html.
+Every write begins with ``BEGIN IMMEDIATE``: a transaction that reads first and takes the lock later
+fails, or loses an update, when another one writes in between.
 """
 
-import os
 import sqlite3
 from datetime import timedelta
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from drkeeper.errors import DrkeeperError, LedgerBusyError, LedgerError, NoSpaceError
-from drkeeper.ledger.tables import APPLICATION_ID
+from drkeeper.ledger.connecting import connect
 
 BEGIN = "drkeeper_begin"
 """The execution option that says how a transaction begins."""
 
-_SETTINGS = (
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA synchronous = EXTRA",
-    "PRAGMA temp_store = MEMORY",  # nothing of the ledger lands in /tmp
-    "PRAGMA mmap_size = 0",  # a truncated file is an error, not a SIGBUS
-)
-
-_KEEP = "Keep the damaged file, and put the last good copy in its place."
-
 
 def open_engine(path: str, *, patience: timedelta, read_only: bool = False) -> Engine:
     """Make an engine over an existing ledger file; the first connection opens it."""
-    mode = "ro" if read_only else "rw"
-    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
 
-    def connect() -> sqlite3.Connection:
-        return _connect(uri, patience=patience, read_only=read_only)
+    def creator() -> sqlite3.Connection:
+        return connect(path, patience=patience, read_only=read_only)
 
     # Threads wait for each other in SQLite, where it can be told from damage, not for the pool.
     engine = create_engine(
-        "sqlite+pysqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1
+        "sqlite+pysqlite://", creator=creator, poolclass=QueuePool, max_overflow=-1
     )
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def _connect(uri: str, *, patience: timedelta, read_only: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri,
-        uri=True,
-        timeout=patience.total_seconds(),
-        isolation_level=None,  # transactions begin where we say, not where the driver guesses
-        check_same_thread=False,  # the pool lends a connection to one thread at a time
-    )
-    try:
-        for setting in _SETTINGS:
-            connection.execute(setting)
-        # Reads the header, so that a file that claims to be in WAL mode is opened as such first
-        # and can be taken out of it.
-        connection.execute("PRAGMA application_id").fetchone()
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = DELETE")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _begin(connection: Connection) -> None:
@@ -81,48 +35,6 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
 
 
-_RIGHTS = "Check the rights of this user and whether the file system is read-only."
-
-_SAID: dict[int, tuple[type[DrkeeperError], str, str]] = {
-    sqlite3.SQLITE_BUSY: (
-        LedgerBusyError,
-        "ledger is in use by another process",
-        "Try again when the other run has ended.",
-    ),
-    sqlite3.SQLITE_FULL: (
-        NoSpaceError,
-        "no space for the ledger",
-        "Free space on the file system that holds the ledger.",
-    ),
-    sqlite3.SQLITE_READONLY: (LedgerError, "ledger cannot be written", _RIGHTS),
-    sqlite3.SQLITE_PERM: (LedgerError, "ledger cannot be opened", _RIGHTS),
-    sqlite3.SQLITE_CANTOPEN: (LedgerError, "ledger cannot be opened", _RIGHTS),
-    sqlite3.SQLITE_IOERR: (
-        LedgerError,
-        "ledger cannot be read or written",
-        "Check the disk, its quota and the kernel's log.",
-    ),
-    sqlite3.SQLITE_NOTADB: (LedgerError, "ledger is not a database", _KEEP),
-}
-"""Our words for SQLite's primary result codes; any other means damage."""
-
-
-def ours(cause: BaseException) -> DrkeeperError:
-    """Find our error for one of SQLite's.
-
-    Source:
-        sqlite.org/rescode.html; the low byte of an extended code is the primary one.
-    """
-    code = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF
-    kind, message, hint = _SAID.get(code, (LedgerError, "ledger is damaged", _KEEP))
-    return kind(f"{message}: {cause}", hint=hint)
-
-
 def application_id(connection: Connection) -> int:
     """Return the number that says whose file this is."""
     return int(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
-
-
-def is_ours(connection: Connection) -> bool:
-    """Whether the file was made as a ledger."""
-    return application_id(connection) == APPLICATION_ID

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from drkeeper.errors import LedgerError
+from drkeeper.ledger.form import only_form
 from drkeeper.ledger.tables import schema_version
 
 STEPS = os.path.join(os.path.dirname(__file__), "migrations")
@@ -20,26 +21,7 @@ def form_of(connection: Connection) -> str:
     Raises:
         LedgerError: It says none, or several.
     """
-    found = connection.execute(select(schema_version.c.version_num)).scalars().all()
-    if len(found) != 1 or not isinstance(found[0], str):
-        raise LedgerError(
-            "ledger does not say which form it has",
-            hint="Keep the damaged ledger, and put the last good copy in its place.",
-        )
-    return found[0]
-
-
-def refuse_newer(found: str, known: str) -> None:
-    """Refuse a shape that a later version of this program has made.
-
-    Raises:
-        LedgerError: It is newer than ``known``.
-    """
-    if found > known:
-        raise LedgerError(
-            f"ledger was made by a newer drkeeper (form {found}, this one knows {known})",
-            hint="Install the newer drkeeper again.",
-        )
+    return only_form(connection.execute(select(schema_version.c.version_num)).scalars().all())
 
 
 def run_steps(connection: Connection, target: str, steps: Sequence[str]) -> None:

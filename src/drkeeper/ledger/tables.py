@@ -5,7 +5,7 @@ event it comes from and can be computed again from the events alone. Leases and 
 life are neither: they are forgotten when they are old. Instants are text in one
 form (docs/ledger.md, "Instants"), so that nothing is lost to a database's own idea of time zones.
 
-A change here needs a new migration and ``SCHEMA_VERSION``; a test compares the two.
+A change here needs a new migration and ``form.SCHEMA_VERSION``; a test compares the two.
 """
 
 from typing import Final
@@ -24,12 +24,6 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.types import TypeEngine
-
-SCHEMA_VERSION: Final = "0003"
-"""The newest migration; compared as text, which sorts as the numbers do."""
-
-APPLICATION_ID: Final = 0x44524B4C
-"""Marks a SQLite file as a ledger ("DRKL"). Source: sqlite.org/fileformat2.html, 1.3.17."""
 
 # SQLite makes the table's own order only of an exact "INTEGER"; elsewhere that ends at 2^31.
 Number = BigInteger().with_variant(Integer, "sqlite")

@@ -62,6 +62,11 @@ class AlarmKind(StrEnum):
     SCHEDULER_STALLED = "scheduler-stalled"
     """The daemon has not looked at its policies for long."""
 
+    @property
+    def words(self) -> str:
+        """Write it for people: ``RPO violated``."""
+        return self.value.replace("-", " ").replace("rpo", "RPO")
+
 
 LEVELS: Final = {
     AlarmKind.NEVER_RAN: Level.FAILURE,
@@ -124,6 +129,11 @@ class Condition:
     def level(self) -> Level:
         """How urgent it is."""
         return LEVELS[self.kind]
+
+    @property
+    def what(self) -> str:
+        """Return the message without the name of its subject, for where that stands already."""
+        return self.message.removeprefix(f"{self.subject.kind} {self.subject.name}: ")
 
 
 @dataclass(frozen=True, slots=True)

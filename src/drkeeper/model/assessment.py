@@ -162,7 +162,7 @@ def _condition(  # noqa: PLR0917 - as for policies
 
 
 def _local(facts: RepositoryFacts, instant: datetime) -> str:
-    return local_text(instant.replace(microsecond=0), ZoneInfo(facts.zone_name))
+    return local_text(instant, ZoneInfo(facts.zone_name))
 
 
 def misses_objective(status: PolicyStatus) -> bool:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from drkeeper.model.alarm import Level
+
+POLICY_PLACE: Final = "{policy}"
+"""In a heartbeat's address: stands for the name of the policy that it is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,11 @@ class HeartbeatChannel:
 
     url: str = field(repr=False)
     body: bool = False
+
+    @property
+    def is_for_each_policy(self) -> bool:
+        """Whether the address has a place for a policy's name."""
+        return POLICY_PLACE in self.url
 
 
 @dataclass(frozen=True, slots=True)

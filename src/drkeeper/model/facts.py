@@ -1,12 +1,13 @@
 """What is known of a policy or a repository at an instant: everything that a judgement rests on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, tzinfo
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from itertools import islice, pairwise
+from typing import Generic, TypeVar
 
-from drkeeper.model.planner import Decision, decide, history_of, percentile
+from drkeeper.model.planner import Decision, History, Plan, history_of, percentile, plan_for
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import (
     Lease,
@@ -24,6 +25,26 @@ GOOD = frozenset({RunState.SUCCEEDED, RunState.WARNINGS})
 
 STALLED_AFTER = timedelta(minutes=10)
 """How long a run may move nothing, unless the configuration says otherwise."""
+
+
+_Owner = TypeVar("_Owner")
+_Value = TypeVar("_Value")
+
+
+class _once(Generic[_Owner, _Value]):  # noqa: N801 - used as a decorator
+    """What is computed when it is first asked for, as ``functools.cached_property``, without its lock.
+
+    A status asks for thousands; two threads that ask at once compute the same.
+    """
+
+    def __init__(self, compute: Callable[[_Owner], _Value]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, owner: _Owner, _kind: object = None) -> _Value:
+        # Stands in the way of the next question: what has no __set__ is looked for in here first.
+        value = owner.__dict__[self._compute.__name__] = self._compute(owner)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,33 +86,33 @@ class PolicyFacts:
     rto_achieved: timedelta | None = None
     stalled_after: timedelta = STALLED_AFTER
 
-    @cached_property
+    @_once
     def backups(self) -> list[Run]:
         """Its backups, newest first."""
         return [run for run in self.runs if run.operation is Operation.BACKUP]
 
-    @cached_property
+    @_once
     def open(self) -> Run | None:
         """The backup that goes on, or waits for its turn."""
         return next((run for run in self.backups if not run.state.ended), None)
 
-    @cached_property
+    @_once
     def running(self) -> Run | None:
         """The backup that goes on."""
         return self.open if self.open and self.open.state is RunState.RUNNING else None
 
-    @cached_property
+    @_once
     def begun(self) -> list[Run]:
         """Backups that began, whatever became of them."""
         left_out = {RunState.SKIPPED, RunState.QUEUED}
         return [run for run in self.backups if run.state not in left_out]
 
-    @cached_property
+    @_once
     def last_good(self) -> Run | None:
         """The newest backup that left a recovery point."""
         return next((run for run in self.backups if run.state in GOOD), None)
 
-    @cached_property
+    @_once
     def since_good(self) -> list[Run]:
         """Backups that began and ended badly since the last good one, newest first."""
         bad: list[Run] = []
@@ -119,6 +140,7 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
     since_point: timedelta | None = None,
     since_start: timedelta | None = None,
     stalled_after: timedelta = STALLED_AFTER,
+    plan: Plan | None = None,
 ) -> PolicyFacts:
     """Put together what is known of a policy, with what the planner makes of it.
 
@@ -132,17 +154,14 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
         since_point: As for :class:`PolicyFacts`.
         since_start: As for :class:`PolicyFacts`.
         stalled_after: As for :class:`PolicyFacts`.
+        plan: What :func:`drkeeper.model.planner.plan_for` returned for all this, if it still holds.
     """
-    history = history_of(
-        policy,
-        runs,
-        known_since=seen.first_seen_at if seen else now,
-        newest_point=point.consistent_at if point else None,
-        since_start=since_start,
-    )
+    if plan is None:
+        history = known_history(policy, now, runs=runs, point=point, seen=seen)
+        plan = plan_for(policy, replace(history, since_start=since_start), now)
     return PolicyFacts(
         policy=policy,
-        decision=decide(policy, history, now),
+        decision=plan.decision,
         now=now,
         runs=runs,
         point=point,
@@ -152,8 +171,25 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
         since_point=since_point,
         since_start=since_start,
         expected_interval=interval_near(policy, now),
-        expected_duration=percentile(history.durations),
+        expected_duration=percentile(plan.history.durations),
         stalled_after=stalled_after,
+    )
+
+
+def known_history(
+    policy: Policy,
+    now: datetime,
+    *,
+    runs: Sequence[Run],
+    point: RecoveryPoint | None,
+    seen: SeenPolicy | None,
+) -> History:
+    """Return what is remembered of a policy; the same at every ``now`` once it was seen."""
+    return history_of(
+        policy,
+        runs,
+        known_since=seen.first_seen_at if seen else now,
+        newest_point=point.consistent_at if point else None,
     )
 
 
@@ -167,9 +203,12 @@ def interval_near(policy: Policy, now: datetime) -> timedelta | None:
         return None
     if schedule.unit is Unit.EVERY:
         return schedule.interval
+    if schedule.unit is Unit.DAILY and _is_steady(policy.zone, now.date()):
+        return _DAY
     return _interval(schedule, policy.zone, now.date())
 
 
+_DAY = timedelta(days=1)
 _SLOTS = 9
 """So many slots of a schedule by day of the week have a weekend between them. Source: ours."""
 
@@ -179,6 +218,14 @@ def _interval(schedule: Schedule, zone: tzinfo, day: date) -> timedelta:
     begin = datetime.combine(day, time(), zone)
     slots = list(islice(schedule_runs(schedule, zone, begin), _SLOTS))
     return max(b - a for a, b in pairwise(slots))
+
+
+@lru_cache(maxsize=4096)
+def _is_steady(zone: tzinfo, day: date) -> bool:
+    """Whether no clock of the zone is changed while the next slots of a daily schedule pass."""
+    begin = datetime.combine(day, time(), UTC)
+    days = (begin + _DAY * count for count in range(-2, _SLOTS + 3))
+    return len({each.astimezone(zone).utcoffset() for each in days}) == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,6 +179,35 @@ def decide(policy: Policy, history: History, now: datetime) -> Decision:
     return wanted
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A decision, and what it was computed from.
+
+    Attributes:
+        policy: As it was configured.
+        at: For which instant.
+        history: What the ledger remembered.
+        decision: What follows.
+    """
+
+    policy: Policy
+    at: datetime
+    history: History
+    decision: Decision
+
+    def holds(self, policy: Policy, now: datetime) -> bool:
+        """Whether deciding again from the same history could not change anything."""
+        decision = self.decision
+        if decision.slot is not None or decision.given_up is not None or now < self.at:
+            return False
+        return (decision.next_at is None or now < decision.next_at) and policy == self.policy
+
+
+def plan_for(policy: Policy, history: History, now: datetime) -> Plan:
+    """Decide, and remember from what."""
+    return Plan(policy, now, history, decide(policy, history, now))
+
+
 def opening(policy: Policy, at: datetime) -> datetime:
     """Return the first instant from ``at`` on at which no pause and no closed window holds."""
     if policy.pause is not None:

@@ -36,7 +36,10 @@ class RunState(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing more is expected of the run."""
-        return self not in {RunState.QUEUED, RunState.RUNNING}
+        return self not in _OPEN
+
+
+_OPEN = frozenset({RunState.QUEUED, RunState.RUNNING})
 
 
 class Consistency(StrEnum):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 
 from drkeeper.model.cron import (
@@ -44,6 +45,8 @@ _MONTHS = 12
 _LAST_YEAR = MAXYEAR - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
+_QUARTER = timedelta(hours=6)
+"""Of a day; no zone changes its clock and changes it back within one."""
 _HORIZON = timedelta(days=400)
 """A year and a month: every clock change and every length of month and quarter is in it."""
 
@@ -219,14 +222,32 @@ def _hourly(minute: int, zone: tzinfo, after: datetime) -> Iterator[datetime]:
 
 
 def _calendar(schedule: Schedule, zone: tzinfo, after: datetime) -> Iterator[datetime]:
-    # A day earlier, since one zone (Samoa, 2011) has skipped a whole one.
-    first = after.astimezone(zone).date() - timedelta(days=1)
+    wall = after.astimezone(zone)
+    # A day earlier, since one zone (Samoa, 2011) has skipped a whole one; but no more than a day.
+    earlier = timedelta(days=0 if schedule.at < wall.time() else 1)
     last = after
-    for day in _days(schedule, first):
-        slot = instant_of(datetime.combine(day, schedule.at), zone)
+    for day in _days(schedule, wall.date() - earlier):
+        offset = _offset_of_day(zone, day)
+        if offset is None:
+            slot = instant_of(datetime.combine(day, schedule.at), zone)
+        else:
+            slot = datetime.combine(day, schedule.at, UTC) - offset
         if slot > last:
             yield slot
             last = slot
+
+
+@lru_cache(maxsize=1024)
+def _offset_of_day(zone: tzinfo, day: date) -> timedelta | None:
+    """Return how far a wall is from UTC for all of a day; ``None`` when that changes in it."""
+    if day.year >= _LAST_YEAR:
+        return None  # the day after it may not exist
+    midnight = datetime.combine(day, time(), zone)
+    # What lies in a gap or comes twice is read with the earlier offset first, with the later one last.
+    walls = [midnight + _QUARTER * count for count in range(4)]
+    walls.append((midnight + _QUARTER * 4).replace(fold=1))
+    offsets = {wall.utcoffset() for wall in walls}
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _days(schedule: Schedule, first: date) -> Iterator[date]:

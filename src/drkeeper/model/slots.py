@@ -9,8 +9,9 @@ from itertools import pairwise
 from drkeeper.model.schedule import Schedule, runs
 
 _SECOND = timedelta(seconds=1)
-_LOOK_BACK = tuple(timedelta(hours=hours) for hours in (6, 24 * 8, 24 * 100, 24 * 400))
-"""No schedule has a longer pause than the last of them, and few have many slots in the first."""
+_LOOK_BACK = tuple(timedelta(hours=hours) for hours in (6, 26, 24 * 8, 24 * 100, 24 * 400))
+"""No schedule has a longer pause than the last of them, and few have many slots in the first; in the
+second there is one slot of most that are by the day."""
 MOST_COUNTED = 1000
 """Most missed slots that are counted one by one."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from drkeeper.model.alarm import Alarm, Condition
+from drkeeper.model.alarm import Alarm, Condition, Subject
 from drkeeper.model.run import DaemonBeat, Run
 
 
@@ -120,8 +120,9 @@ class Overview:
     Attributes:
         host: Name of this machine.
         at: The instant all of it describes.
-        daemons: Daemons that share the ledger and have shown signs of life, newest sign first.
-        daemon_alive: Whether one of them runs now.
+        daemons: Daemons that share the ledger and have shown signs of life: first those of this
+            machine, each time the newest sign first.
+        daemon_alive: Whether one runs now that keeps these policies.
         policies: By name.
         repositories: By name.
         alarms: Open alarms as the ledger has them, the most urgent first.
@@ -140,3 +141,28 @@ class Overview:
     conditions: Sequence[Condition] = ()
     queue_depth: int = 0
     verified_at: datetime | None = None
+
+    @property
+    def beat_at(self) -> datetime | None:
+        """When a daemon of this machine last looked at its policies; without any, one of another.
+
+        Daemons that share a ledger each tell of themselves: one that lives must not hide a dead one.
+        """
+        own = [beat for beat in self.daemons if beat.process.host == self.host]
+        return max((beat.beat_at for beat in own or self.daemons), default=None)
+
+    @property
+    def own_alarms(self) -> list[Alarm]:
+        """The open alarms about what is this machine's: on a shared ledger others have theirs."""
+        names = {
+            "policy": {each.policy for each in self.policies},
+            "repository": {each.name for each in self.repositories},
+        }
+
+        def is_own(subject: Subject) -> bool:
+            if subject.kind in names:
+                return subject.name in names[subject.kind]
+            is_here = subject.name == self.host or subject.name.endswith(f" on {self.host}")
+            return subject.kind == "channel" or is_here
+
+        return [alarm for alarm in self.alarms if is_own(alarm.condition.subject)]

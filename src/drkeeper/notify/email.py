@@ -9,6 +9,7 @@ import base64
 import re
 import smtplib
 import ssl
+from contextlib import suppress
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -125,7 +126,8 @@ class Email:
             point("notify.email.send")
             refused = session.send_message(mail, settings.sender, list(settings.to))
             point("notify.email.sent")
-            session.putcmd("QUIT")  # whether it answers makes no difference any more
+            with suppress(smtplib.SMTPException, OSError):
+                session.putcmd("QUIT")  # it has the mail: nothing makes a difference any more
         finally:
             session.close()
         if refused:

@@ -12,11 +12,9 @@ from urllib.parse import quote
 from drkeeper.clock import Clock
 from drkeeper.errors import NotifyError, NotifyUnavailableError
 from drkeeper.faults import point
+from drkeeper.model.channel import POLICY_PLACE
 from drkeeper.notify.base import MOST_SECONDS, Beat, Message, Occasion
 from drkeeper.notify.http import Place, Poster, place_from_url
-
-POLICY_PLACE: Final = "{policy}"
-"""Stands in a URL for the name of the policy whose run it is."""
 
 _RUNS: Final = uuid.UUID("6f5c1c0e-5f0b-5f0e-9d6b-0d3c5b1c8a52")
 """Names our runs among all UUIDs: the protocol wants one, and a run has 16 digits. Source: ours."""

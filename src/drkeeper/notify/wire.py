@@ -5,7 +5,9 @@ it. Here every read and write gets what is left of one deadline, and all that is
 counts against one allowance.
 """
 
+import errno
 import io
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -101,7 +103,13 @@ class Wire(io.RawIOBase):
 
         Raises:
             ssl.SSLError: The handshake failed, or the certificate is not to be trusted.
+            ConnectionResetError: The other side is gone already.
         """
+        try:
+            self._connection.getpeername()
+        except OSError as error:
+            # Asked here, since the interpreter forgets to close what was reset before a handshake.
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
         # The interpreter holds a whole handshake to this one limit.
         self._connection.settimeout(self._deadline.left())
         wrapped = context.wrap_socket(self._connection, server_hostname=name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from drkeeper import __version__, directories
 from drkeeper.clock import Clock
@@ -20,7 +20,10 @@ from drkeeper.errors import (
     SourceShrunkError,
 )
 from drkeeper.faults import point
+from drkeeper.model.shrinking import has_shrunk
 from drkeeper.operations.ending import Ending, NeverEnding
+from drkeeper.operations.findings import Findings
+from drkeeper.operations.hurrying import HurriedSink, UnfinishedError
 from drkeeper.operations.merging import Merge, Tally
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
 from drkeeper.repository.abandoned import abort_open_sessions
@@ -31,18 +34,17 @@ from drkeeper.repository.history import Historian, History
 from drkeeper.repository.keyfile import KeyFile
 from drkeeper.repository.repository import Repository
 from drkeeper.repository.session import CondemnedError, Session, open_session
-from drkeeper.repository.snapshot_root import MAX_FINDINGS, RootFinding
+from drkeeper.repository.snapshot_root import RootFinding
 from drkeeper.repository.writer import SnapshotWriter, WriterOptions
-from drkeeper.sources.base import Finding, Level, Source, View
+from drkeeper.sources.base import Finding, Source, View
 
 PARTIAL_EVERY: Final = timedelta(minutes=10)
 PARTIAL_BYTES: Final = 50 * 1024**3
 """How much work an interruption may cost. Source: docs/format.md, "Partial commits"."""
 
-_SHRUNK_TO: Final = 10
-_SHRINKABLE_FILES: Final = 10
-_SHRINKABLE_BYTES: Final = 1024 * 1024
-"""A source that has lost nine tenths of so many files or bytes is suspected."""
+FINISH_WITHIN: Final = timedelta(seconds=15)
+"""How long a file that is being read may hold up an end. Source: ours; a third of what the command
+gives a run, whose packs have to be sent as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class BackupRequest:
         partial_every: Time after which what is complete is committed.
         partial_bytes: Bytes read after which what is complete is committed.
         ending: Asked, between files, whether to commit what is complete and end.
+        finish_within: How long a file that is being read may go on then, before it is left out.
     """
 
     policy: str
@@ -84,6 +87,7 @@ class BackupRequest:
     partial_every: timedelta = PARTIAL_EVERY
     partial_bytes: int = PARTIAL_BYTES
     ending: Ending = field(default_factory=NeverEnding)
+    finish_within: timedelta = FINISH_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +155,6 @@ def back_up(request: BackupRequest, on_progress: OnProgress = ignore) -> BackupR
             cache.close()
 
 
-class _Findings:
-    """Collects findings, counting all and keeping the first of each level."""
-
-    def __init__(self) -> None:
-        self.warnings = 0
-        self._kept: dict[Level, list[Finding]] = {Level.WARNING: [], Level.NOTE: []}
-
-    def add(self, finding: Finding) -> None:
-        self.warnings += finding.level is Level.WARNING
-        kept = self._kept[finding.level]
-        if len(kept) < MAX_FINDINGS:
-            kept.append(finding)
-
-    def all(self) -> tuple[Finding, ...]:
-        warnings, notes = self._kept[Level.WARNING], self._kept[Level.NOTE]
-        return tuple([*warnings, *notes][:MAX_FINDINGS])
-
-
 class _Backup:
     """One attempt."""
 
@@ -188,7 +174,7 @@ class _Backup:
         self._on_progress = on_progress
         self._clock = request.clock
         self._ticker = Ticker(request.clock)
-        self._findings = _Findings()
+        self._findings = Findings()
         self._phases: dict[str, float] = {}
         self._since = request.clock.monotonic()
         self._partial_at = self._since
@@ -229,10 +215,12 @@ class _Backup:
         )
 
     def _write(self, view: View, writer: SnapshotWriter, history: History) -> BackupReport:
-        ending = self._request.ending
-        merge = Merge(view, writer, iter(history.previous), hurried=lambda: ending.wanted)
+        merge = self._merge(view, writer, history)
         self._partial_at = self._clock.monotonic()
-        merge.run(lambda path: self._after_batch(path, view, writer, merge))
+        try:
+            merge.run(lambda path: self._after_batch(path, view, writer, merge))
+        except UnfinishedError:
+            self._end(view, writer, merge)
         tally = merge.tally
         self._ended("read")
         self._refuse_shrunk(tally, history)
@@ -255,12 +243,26 @@ class _Backup:
             continued=None if history.partial is None else history.partial.n,
         )
 
+    def _merge(self, view: View, writer: SnapshotWriter, history: History) -> Merge:
+        request = self._request
+        ending = request.ending
+
+        def hurried() -> bool:
+            return ending.wanted
+
+        sink = HurriedSink(writer, hurried=hurried, clock=self._clock, within=request.finish_within)
+        return Merge(view, writer, iter(history.previous), hurried=hurried, sink=sink)
+
+    def _end(self, view: View, writer: SnapshotWriter, merge: Merge, path: bytes = b"") -> NoReturn:
+        """Commit what is complete, and end."""
+        self._on_progress(self._progress("checkpoint", merge.tally, writer, path))
+        self._commit_partial(view, writer, merge, last=True)
+        self._request.ending.end()
+
     def _after_batch(self, path: bytes, view: View, writer: SnapshotWriter, merge: Merge) -> None:
         tally = merge.tally
         if self._request.ending.wanted:
-            self._on_progress(self._progress("checkpoint", tally, writer, path))
-            self._commit_partial(view, writer, merge, last=True)
-            self._request.ending.end()
+            self._end(view, writer, merge, path)
         if not self._ticker.due():
             return
         self._on_progress(self._progress("read", tally, writer, path))
@@ -326,9 +328,7 @@ class _Backup:
             return
         before = history.root.stats
         files, plain_bytes = before.get("files", 0), before.get("plain_bytes", 0)
-        if (files >= _SHRINKABLE_FILES and tally.files * _SHRUNK_TO <= files) or (
-            plain_bytes >= _SHRINKABLE_BYTES and tally.plain_bytes * _SHRUNK_TO <= plain_bytes
-        ):
+        if has_shrunk(tally.files, tally.plain_bytes, before_files=files, before_bytes=plain_bytes):
             raise SourceShrunkError(
                 f"the source of policy {self._request.policy} has shrunk to {tally.files} files, "
                 f"{tally.plain_bytes} bytes; it had {files} files, {plain_bytes} bytes",

@@ -86,7 +86,7 @@ class Letterbox:
         clock: Measures and dates.
         claim: Asked before the first attempt whether nobody else tells this; whatever it raises
             counts as yes, because telling twice is better than not at all.
-        report: Told of every outcome; what it raises is dropped.
+        report: Told of every outcome while the delivery is still held; what it raises is dropped.
         patience: How long and how often to try.
     """
 
@@ -110,6 +110,7 @@ class Letterbox:
         self._changed = threading.Condition()
         self._waiting: deque[Delivery] = deque()
         self._current: Delivery | None = None
+        self._ended = 0
         self._ending = False
         self._hurry = threading.Event()
         self._rest_until = 0.0
@@ -159,14 +160,26 @@ class Letterbox:
             return True
 
     def holds(self, alarm: int | None) -> bool:
-        """Whether something about this alarm, or for ``None`` a digest, waits or is being sent."""
+        """Whether something about this alarm, or for ``None`` a digest, waits or is being told.
+
+        Until its outcome is reported: what the ledger says of it is old before that.
+        """
         with self._changed:
             held = [*self._waiting, *([self._current] if self._current is not None else [])]
             return any(item.alarm == alarm for each in held for item in each.items)
 
     @property
+    def ended(self) -> int:
+        """How many deliveries that the ledger remembers came to an end, whichever it was.
+
+        Whoever read the ledger before one more did has to read it again.
+        """
+        with self._changed:
+            return self._ended
+
+    @property
     def empty(self) -> bool:
-        """Whether nothing waits and nothing is being sent."""
+        """Whether nothing waits and nothing is being told or reported."""
         with self._changed:
             return not self._waiting and self._current is None
 
@@ -194,11 +207,12 @@ class Letterbox:
     def _empty(self) -> None:
         while (delivery := self._next()) is not None:
             outcome = self._deliver(delivery)
-            with self._changed:
-                self._current = None
             if outcome is not None:
                 with suppress(Exception):  # a defect of whoever takes notes must not end the thread
                     self._report(delivery, outcome)
+            with self._changed:
+                self._current = None
+                self._ended += bool(delivery.items)
 
     def _next(self) -> Delivery | None:
         """Wait for something to deliver; ``None`` when there is nothing more to do."""

@@ -330,11 +330,9 @@ class _Keeper:
         left = [each for each in kinship.of_group(group) if each != group]
         for number in (signal.SIGTERM, signal.SIGKILL):
             ends_at = self._clock.monotonic() + self._patience_s
-            members = kinship.of_group(group)
-            kinship.send(members, number)
-            while members and self._clock.monotonic() < ends_at:
+            kinship.send_to_group(group, number)
+            while self._goes_on(group) and self._clock.monotonic() < ends_at:
                 self._read(output, _LOOK_EVERY_S)
-                members = kinship.of_group(group)
         self._read(output, 0)
         output.end()
         self._selector.close()
@@ -345,6 +343,9 @@ class _Keeper:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=self._patience_s)
         return len(left)
+
+    def _goes_on(self, group: int) -> bool:
+        return bool(kinship.of_group(group)) or not self._ended()
 
     def _ended(self) -> bool:
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT

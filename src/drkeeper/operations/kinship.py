@@ -26,6 +26,17 @@ def of_session(session: int, *, proc: str = PROC) -> list[int]:
     return _with_field(_SESSION, session, proc)
 
 
+def send_to_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to a whole process group, also where the list of processes is hidden.
+
+    Args:
+        group: Of a process that is not buried yet: nobody else has its number.
+        number: The signal.
+    """
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
 def send(processes: list[int], number: signal.Signals) -> None:
     """Send a signal to each; one that is gone already, or another user's, is passed over."""
     for process in processes:

@@ -12,7 +12,7 @@ from drkeeper.model.entry import Entry, EntryFlag, FileType, sort_key
 from drkeeper.repository.content import StoredContent
 from drkeeper.repository.previous import PreviousPiece
 from drkeeper.repository.writer import SnapshotWriter
-from drkeeper.sources.base import Candidate, View
+from drkeeper.sources.base import Candidate, ContentSink, View
 
 _CONTINUED = int(EntryFlag.CONTINUED)
 _UNREADABLE = int(EntryFlag.UNREADABLE)
@@ -76,16 +76,19 @@ class Merge:
         previous: Iterator[PreviousPiece],
         *,
         hurried: Callable[[], bool] = lambda: False,
+        sink: ContentSink | None = None,
     ) -> None:
         """Write what ``view`` holds to ``writer``, building on ``previous``.
 
         ``hurried`` says whether ``after_batch`` is to be called after each file that is read.
+        ``sink`` takes content for the writer; what it raises ends the merge before that file.
         """
         self.tally = Tally()
         self._hurried = hurried
         self._after_batch: Callable[[bytes], None] = _nothing
         self._view = view
         self._writer = writer
+        self._sink = writer if sink is None else sink
         self._pieces = previous
         self._piece: PreviousPiece | None = None
         self._old: list[Entry] = []
@@ -210,7 +213,7 @@ class Merge:
 
     def _capture(self, candidate: Candidate, *, was_there: bool) -> None:
         tally = self.tally
-        captured = self._view.capture(candidate, self._writer)
+        captured = self._view.capture(candidate, self._sink)
         if captured is None:
             tally.vanished += 1
             return

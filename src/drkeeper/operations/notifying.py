@@ -18,7 +18,9 @@ from drkeeper.model.notification import Notification, Saying
 from drkeeper.model.schedule import parse_schedule, runs
 from drkeeper.model.status import Overview
 from drkeeper.notify.base import Message, Occasion
-from drkeeper.operations.wording import Voice, about_alarm, about_many, digest
+from drkeeper.operations.digesting import digest
+from drkeeper.operations.phrases import Voice
+from drkeeper.operations.wording import about_alarm, about_many
 
 RAISED: Final = "raised"
 REMINDER: Final = "reminder"
@@ -41,6 +43,8 @@ GATHERED: Final = 5
 """Most messages about alarms that a channel gets at once; more become one. Source: ours."""
 
 _WORDS: Final = {Occasion.ENTERED: RAISED, Occasion.REMINDER: REMINDER, Occasion.LEFT: CLEARED}
+_OF: Final = " of "
+"""Between the name of a channel, which has no blanks, and that of a machine."""
 _DAYS_BACK: Final = timedelta(days=3)
 """Enough to find the newest time of day that has been, whatever the clocks did."""
 
@@ -109,11 +113,28 @@ class Delivery:
         channel: Name of the channel.
         items: What the ledger is to remember of it; nothing for a run or a test.
         message: What is told.
+        host: The machine that tells it for itself; empty for what any of those that share a ledger
+            may tell for all.
     """
 
     channel: str
     items: tuple[Saying, ...]
     message: Message
+    host: str = ""
+
+    @property
+    def book(self) -> str:
+        """The channel's name in the ledger."""
+        return _book(self.channel, self.host)
+
+
+def _book(channel: str, host: str) -> str:
+    return f"{channel}{_OF}{host}" if host else channel
+
+
+def channel_of(book: str) -> str:
+    """Return the channel that the ledger means."""
+    return book.partition(_OF)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +268,7 @@ def _digest_is_due(channel: Channel, situation: Situation) -> bool:
         return False
     now = situation.overview.at
     slot = _newest_slot(channel.digest_at, situation.audiences.everything.zone, now)
-    last = situation.told.get((channel.name, None))
+    last = _last_digest(channel, situation)
     if last is None:
         return slot is not None and slot >= situation.since
     if _is_claimed(last, now) or slot is None:
@@ -267,6 +288,12 @@ def _newest_slot(time_of_day: str, zone: tzinfo, now: datetime) -> datetime | No
 def _digest(channel: Channel, situation: Situation) -> Delivery:
     everything = situation.audiences.everything
     voice = Voice(situation.overview.host, everything.zone, everything.zone_name, channel.details)
-    last = situation.told.get((channel.name, None))
+    last = _last_digest(channel, situation)
     item = Saying(None, DIGEST, last.event if last is not None else 0)
-    return Delivery(channel.name, (item,), digest(situation.overview, voice))
+    host = situation.overview.host
+    return Delivery(channel.name, (item,), digest(situation.overview, voice), host)
+
+
+def _last_digest(channel: Channel, situation: Situation) -> Notification | None:
+    """Return the newest of this machine: a digest tells of its policies alone."""
+    return situation.told.get((_book(channel.name, situation.overview.host), None))

@@ -5,6 +5,7 @@ A file appears whole or not at all, with its mode from its first byte: 0600, unl
 
 import errno
 import os
+import pwd
 import secrets
 import shlex
 import stat
@@ -106,8 +107,22 @@ def _refuse_shared(path: str, status: os.stat_result) -> None:
         )
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
-            f"{path} belongs to another user", hint="Give the file to the user who runs this."
+            f"{path} belongs to another user, {_owner(status.st_uid)}", hint=_hint(status.st_uid)
         )
+
+
+def _owner(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _hint(uid: int) -> str:
+    # Given to root, the file would be lost to the service that it belongs to.
+    if os.geteuid() == 0:
+        return f"Run this as {_owner(uid)}; for a restore with root's rights see docs/systemd.md."
+    return f"Run this as {_owner(uid)}, or give the file to the user who runs this."
 
 
 def make_private_directory(path: str) -> None:

@@ -13,7 +13,7 @@ from drkeeper.clock import Clock
 from drkeeper.crypto.age import Identity
 from drkeeper.crypto.age.header import MAX_STANZAS
 from drkeeper.crypto.signing import SigningKey, VerifyKey
-from drkeeper.errors import ConfigurationError, DrkeeperError
+from drkeeper.errors import ConfigurationError, DrkeeperError, NoSpaceError
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.creation import NewRepository, create_repository
 from drkeeper.repository.hint import read_hint
@@ -92,23 +92,36 @@ class Repository:
         self.remember()
 
     def remember(self) -> None:
-        """Save the high-water mark when it rose; now and then a copy of the state with it."""
+        """Save the high-water mark when it rose; now and then a copy of the state with it.
+
+        On a full disk an older mark stays: it still guards all that it knows of, and a backup is
+        worth more than a newer one. Without any, there is nothing to go on by.
+
+        Raises:
+            NoSpaceError: There is no room for the first mark.
+            ConfigurationError: The state directory cannot be written.
+        """
         memory, state = self.memory, self.journal.state
         if memory is None or state.n <= memory.saved:
             return
         copy = None
         if state.n >= memory.copied + _COPY_EVERY:
             resume = self.journal.resume()
-            if resume.complete:
-                copy, memory.copied = encode_copy(resume), state.n
+            copy = encode_copy(resume) if resume.complete else None
         pin = Pin(
             repository=self.id,
             admins=memory.admins,
             high_water=HighWater(state.n, state.digest),
             keyring=self.keyring.version,
         )
-        memory.file.save(pin, copy)
+        try:
+            memory.file.save(pin, copy)
+        except NoSpaceError:
+            if not memory.saved:
+                raise
+            return
         memory.saved = state.n
+        memory.copied = memory.copied if copy is None else state.n
 
     def live_commits(self, lineage: bytes | None = None) -> list[Commit]:
         """Return the commits that have not expired, of one lineage or all, in journal order.

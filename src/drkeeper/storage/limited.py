@@ -1,10 +1,19 @@
 """A store that keeps to a bandwidth."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from drkeeper.clock import Clock
 from drkeeper.storage.base import ObjectInfo, ObjectStore
+
+_LOOK_EVERY_S: Final = 0.5
+"""How often those who wait look whether the limit is lifted. Source: ours; a stop has seconds."""
+
+
+def never() -> bool:
+    """Lift no limit."""
+    return False
 
 
 class Rate:
@@ -16,21 +25,27 @@ class Rate:
     Args:
         bytes_per_s: More than 0; ``None`` for no limit.
         clock: Measures and waits.
+        lifted: Whether nobody has to wait any more; once it says so, it always does.
     """
 
-    def __init__(self, bytes_per_s: float | None, clock: Clock) -> None:
+    def __init__(
+        self, bytes_per_s: float | None, clock: Clock, *, lifted: Callable[[], bool] = never
+    ) -> None:
         if bytes_per_s is not None and bytes_per_s <= 0:
             raise ValueError("a rate must be more than 0")
         self._bytes_per_s = bytes_per_s
         self._clock = clock
+        self._lifted = lifted
         self._lock = threading.Lock()
         self._free_at = clock.monotonic()
 
     def take(self, count: int) -> None:
         """Wait until earlier transfers are paid for, and go into debt for ``count`` bytes."""
         wait_s = self._book(count)
-        if wait_s > 0:
-            self._clock.sleep(wait_s)
+        longest_s = wait_s if self._lifted is never else _LOOK_EVERY_S
+        while wait_s > 0 and not self._lifted():
+            self._clock.sleep(min(wait_s, longest_s))
+            wait_s -= longest_s
 
     def owe(self, count: int) -> None:
         """Go into debt for ``count`` bytes without waiting."""

@@ -12,10 +12,13 @@ import pytest
 
 from doubles.clock import FakeClock
 from doubles.ledgers import BEGINNING, ledger_at, somebody
+from doubles.processes import until
 from doubles.receivers import HttpReceiver, Server, SmtpReceiver, answer, hang, json_of
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.wiring.channels import Courier, audiences_of, open_notifier
+from drkeeper.app.wiring.audiences import audiences_of
+from drkeeper.app.wiring.channels import Courier, open_notifier
+from drkeeper.app.wiring.told import failing_before
 from drkeeper.clock import SystemClock
 from drkeeper.errors import ConfigurationError, LedgerError
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
@@ -26,12 +29,13 @@ from drkeeper.model.channel import (
     HeartbeatChannel,
     WebhookChannel,
 )
+from drkeeper.model.notification import Notification, Saying
 from drkeeper.model.policy import FilesSource, Policy
 from drkeeper.model.run import Operation, Run, RunFailure, RunId, RunState
 from drkeeper.model.status import Overview, PolicyState, PolicyStatus
 from drkeeper.operations.alarming import reconcile
 from drkeeper.operations.delivering import Patience
-from drkeeper.operations.notifying import CLAIM, SENDING
+from drkeeper.operations.notifying import CLAIM, REMINDER, SENDING
 
 SHOP = Subject("policy", "shop")
 OVERDUE = Condition(AlarmKind.OVERDUE, SHOP, "shop is overdue", "Run it.", BEGINNING)
@@ -107,7 +111,7 @@ class World:
 
     def settle(self, courier):
         """Wait until nothing is being told."""
-        wait_for(lambda: all(box.empty for box in courier._wiring.boxes.values()))
+        until(lambda: all(box.empty for box in courier._wiring.boxes.values()), 60)
 
 
 @pytest.fixture
@@ -121,13 +125,6 @@ def world(tmp_path):
 def receiver():
     with HttpReceiver() as made:
         yield made
-
-
-def wait_for(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def test_a_state_is_told_once_across_ticks_and_restarts(world, receiver):
@@ -193,6 +190,98 @@ def test_what_was_told_and_not_recorded_is_told_again(world, receiver):
     assert world.ledger.verify().ok
 
 
+class Gated:
+    """A ledger that keeps whoever records what was told waiting."""
+
+    def __init__(self, inner, gate, waiting):
+        self.inner = inner
+        self.gate = gate
+        self.waiting = waiting
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.inner.close()
+
+    def record_notifications(self, *arguments, **options):
+        self.waiting.set()
+        assert self.gate.wait(60)
+        self.inner.record_notifications(*arguments, **options)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("recorded_early", [False, True])
+def test_what_a_look_had_to_pass_over_is_told_at_the_next_tick(world, receiver, recorded_early):
+    """Also when a delivery comes to its end just then, nobody waits a minute for what is due."""
+    made = configuration({"ops": hook("ops", receiver)})
+    gate, waiting, here = threading.Event(), threading.Event(), threading.current_thread()
+
+    def open_ledger():
+        mine = threading.current_thread() is here
+        return world.open() if mine else Gated(world.open(), gate, waiting)
+
+    with world.courier(made, open_ledger=open_ledger) as courier:
+        courier.tick(world.look(OVERDUE))
+        assert waiting.wait(60)
+        if recorded_early:  # by the look, while the channel's own thread is about to
+            courier._looked_s = None
+            courier.tick(world.look(OVERDUE))
+        courier.tick(world.look())
+        gate.set()
+        world.settle(courier)
+        courier.tick(world.look())
+        world.settle(courier)
+        assert told(receiver) == [("entered", "policy/shop"), ("left", "policy/shop")]
+        courier.tick(world.look())
+        world.settle(courier)
+    assert len(receiver.requests) == 2
+    assert all(
+        each.delivered for each in world.ledger.last_notifications(cleared_since=BEGINNING).values()
+    )
+
+
+def test_what_somebody_else_was_quicker_to_claim_is_looked_at_again(world, receiver):
+    """A claim that was refused says that what was read is old: the next tick reads it anew."""
+    made = configuration({"ops": hook("ops", receiver)})
+    late = []
+
+    class Late:
+        """A ledger in which somebody says something between a look and the claim."""
+
+        def __init__(self):
+            self.inner = world.open()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.inner.close()
+
+        def claim_notifications(self, channel, sayings, **options):
+            if late:
+                self.inner.record_notifications(channel, late.pop(), delivered=True)
+            return self.inner.claim_notifications(channel, sayings, **options)
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    with world.courier(made, open_ledger=Late) as courier:
+        courier.tick(world.look(OVERDUE))
+        world.settle(courier)
+        (alarm,) = world.ledger.open_alarms()
+        late.append([Saying(alarm.id, REMINDER)])
+        courier.tick(world.look())
+        world.settle(courier)
+        assert not late
+        assert told(receiver) == [("entered", "policy/shop")]
+        courier.tick(world.look())
+        world.settle(courier)
+    assert told(receiver) == [("entered", "policy/shop"), ("left", "policy/shop")]
+
+
 def test_two_daemons_on_one_ledger_tell_each_alarm_once(world, receiver):
     """Whoever claims it first tells it; 20 alarms, both looking at the same time."""
     made = configuration(
@@ -239,7 +328,7 @@ def test_a_channel_that_hangs_delays_nothing_else(world, receiver):
             began = time.monotonic()
             courier.tick(overview)
             assert time.monotonic() - began < 0.5
-        wait_for(lambda: len(receiver.requests) == 5)
+        until(lambda: len(receiver.requests) == 5, 60)
         began = time.monotonic()
         assert not courier.stop(timedelta(milliseconds=300))
         assert time.monotonic() - began < 2
@@ -253,7 +342,7 @@ def test_a_failing_channel_is_a_condition_that_others_are_told_of(world, receive
         made = configuration(channels, policy("shop", "ops"))
         with world.courier(made) as courier:
             courier.tick(world.look(OVERDUE))
-            wait_for(courier.conditions)
+            until(courier.conditions, 60)
             (found,) = courier.conditions()
             assert (found.kind, found.subject) == (
                 AlarmKind.NOTIFIER_FAILING,
@@ -263,8 +352,10 @@ def test_a_failing_channel_is_a_condition_that_others_are_told_of(world, receive
             assert "http" not in found.message
             world.settle(courier)
         with world.courier(made) as courier:
-            courier.tick(world.look(OVERDUE))
+            # Also before the first look: nobody is told that it is over.
             (found,) = courier.conditions()
+            courier.tick(world.look(OVERDUE))
+            assert courier.conditions() == (found,)
             courier.tick(world.look(OVERDUE, found))
             world.settle(courier)
             assert told(receiver) == [("entered", "channel/ops")]
@@ -281,20 +372,34 @@ def test_a_failing_channel_is_a_condition_that_others_are_told_of(world, receive
         assert told(receiver)[1:] == [("left", "channel/ops")]
 
 
+def test_a_channel_that_is_just_being_tried_again_has_not_got_well():
+    """After a restart, what the ledger remembers holds until an attempt has come to its end."""
+    at = BEGINNING
+    failed = Notification(
+        channel="ops", what="entered", delivered=False, sent_at=at, alarm=1, detail="refused"
+    )
+    known = failing_before({("ops", 1): failed}, {})
+    assert known["ops"].detail == "refused"
+    sending = replace(failed, sent_at=at + timedelta(minutes=1), detail=SENDING)
+    assert failing_before({("ops", 1): sending}, known) == known
+    assert failing_before({("ops", 1): sending}, {}) == {}
+    assert failing_before({("ops", 1): replace(sending, delivered=True, detail="")}, known) == {}
+
+
 def test_an_alarm_that_came_and_went_while_a_channel_was_down_is_told(world):
     """Nothing is lost, though the channel was left alone meanwhile."""
     with HttpReceiver() as down:
         down.answers += [answer(500)] * 2
         made = configuration({"ops": hook("ops", down)}, policy("shop"), policy("home"))
-        patience = replace(QUICK, rest=timedelta(seconds=1))
+        patience = replace(QUICK, rest=timedelta(minutes=10))
         home = replace(OVERDUE, subject=Subject("policy", "home"))
         with world.courier(made, patience=patience) as courier:
             courier.tick(world.look(OVERDUE))
-            wait_for(courier.conditions)
+            until(courier.conditions, 60)
             world.settle(courier)
             courier.tick(world.look(OVERDUE, home))
             courier.tick(world.look(OVERDUE))
-            wait_for(lambda: not courier._wiring.boxes["ops"].resting)
+            assert courier._wiring.boxes["ops"].resting
             world.clock.advance(timedelta(minutes=15))
             courier._looked_s = None
             courier.tick(world.look(OVERDUE))
@@ -482,11 +587,11 @@ def test_one_address_serves_all_policies_that_name_no_channel(world, receiver):
         world.settle(courier)
         assert sorted(pings(receiver)) == ["/key/home", "/key/shop"]
         courier.tick(world.look())
-        courier.tick(world.look(OVERDUE))
+        courier.tick(world.look(OVERDUE, policies=[standing("shop")]))
         world.settle(courier)
         assert pings(receiver)[2:] == ["/daemon"]
         world.clock.advance(timedelta(minutes=5))
-        courier.tick(world.look(OVERDUE))
+        courier.tick(world.look(OVERDUE, policies=[standing("shop")]))
         world.settle(courier)
     assert pings(receiver)[2:] == ["/daemon", "/daemon/fail"]
 
@@ -526,7 +631,7 @@ def test_a_reload_keeps_what_waits_and_tells_new_channels(world, receiver):
         courier.reload(configuration({}))
         courier.tick(world.look())
         assert not courier.conditions()
-        wait_for(lambda: box.empty)
+        until(lambda: box.empty, 60)
 
 
 def test_a_digest_is_sent_once_a_day(world, receiver):
@@ -539,6 +644,18 @@ def test_a_digest_is_sent_once_a_day(world, receiver):
             world.settle(courier)
         world.clock.advance(timedelta(hours=1))
     assert told(receiver) == [("digest", "daemon/keeper")] * 2
+
+
+def test_each_machine_sends_a_digest_of_its_own(world, receiver):
+    """On a shared ledger a digest tells of one machine's policies: another's must not replace it."""
+    made = configuration({"ops": hook("ops", receiver, digest_at="08:00")})
+    world.clock.advance(timedelta(days=1))
+    for host in ("keeper", "other", "keeper", "other"):
+        with world.courier(made) as courier:
+            courier._since = BEGINNING
+            courier.tick(replace(world.look(), host=host))
+            world.settle(courier)
+    assert told(receiver) == [("digest", "daemon/keeper"), ("digest", "daemon/other")]
 
 
 def test_each_kind_of_channel_is_wired_to_its_adapter(world, receiver):

@@ -123,6 +123,10 @@ repositories:
         ("retention: []\n", ["retention: expected keys and values"]),
         ("tags: {a: 1.10}\n", ["tags.a: expected text; put it in quotes"]),
         ("tags: {A/: x}\n", ["'A/': only a-z"]),
+        (
+            f"repository: {'x' * 64}\n",
+            ["repository: only a-z, 0-9, dot, dash and underscore, at most 63"],
+        ),
         ("repository: primry\n", ["no repository 'primry'"]),
         ("limits: {workers: 0}\n", ["limits.workers"]),
         ("capture: {ship_interval: 10s}\n", ["continuous log shipping is not in this release"]),

@@ -8,13 +8,15 @@ import time
 import pytest
 
 SCRIPT = """
-import signal, sys, time
+import signal, sys, threading, time
 from datetime import timedelta
 from drkeeper.app.cli.ending import CheckpointEnding
 from drkeeper.app.cli.program import TerminatedError
 from drkeeper.clock import SystemClock
 
-ending = CheckpointEnding(SystemClock(), timedelta(seconds=float(sys.argv[2])))
+ending = CheckpointEnding(
+    SystemClock(), timedelta(seconds=float(sys.argv[2])), timedelta(seconds=2)
+)
 ending.install()
 try:
     if sys.argv[1] == "at-once":
@@ -32,6 +34,8 @@ try:
     time.sleep(1)
     print("finished", flush=True)
 except TerminatedError:
+    if sys.argv[1] == "stuck":
+        threading.Event().wait()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the command does, right before its end
     sys.exit(143)
 """
@@ -44,10 +48,12 @@ except TerminatedError:
         ("asks", 30, 143, "safe\n"),
         ("hangs", 0.5, 143, ""),
         ("finishes", 0.5, 0, "finished\n"),
+        ("stuck", 0.5, -signal.SIGALRM, ""),
     ],
 )
 def test_an_end_is_deferred_but_not_for_ever(manner, within, code, said):
-    """At once outside; when asked within; by force when time is over; not at all when it was done.
+    """At once outside; when asked within; by force when time is over; not at all when it was done. One that
+    waits for ever for something of its own is killed by the kernel.
 
     A second SIGTERM changes none of this.
     """

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drkeeper.app.wiring.children import Ended, Program
+from doubles.processes import alive, until
+from drkeeper.app.wiring.children import Program
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
 from drkeeper.app.wiring.places import Places
 from drkeeper.app.wiring.runlogs import MOST_BYTES, read_log
@@ -34,24 +36,6 @@ def policy(name="home", repository="primary", **limits):
         zone=UTC,
         limits=Limits(**limits),
     )
-
-
-def until(condition, within=20.0):
-    """Wait for something to come true, and return it."""
-    ends = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < ends, "it never happened"
-        time.sleep(0.01)
-    return found
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    except OSError:
-        return False
 
 
 @dataclass
@@ -212,6 +196,91 @@ def test_a_killed_child_leaves_nothing_behind(world):
     assert world.ended[0].signal == 9
     assert "was killed by signal 9" in read_log(world.folder, run)
     assert world.run(run).state is RunState.FAILED
+
+
+CLAIMING = f"""
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from drkeeper.app.wiring.runs import LEASE, open_run_ledger
+from drkeeper.clock import SystemClock
+from drkeeper.model.run import RunState
+run = sys.argv[sys.argv.index("--run") + 1]
+place = Path(sys.argv[sys.argv.index("--config") + 1]).parent / "ledger.sqlite"
+with open_run_ledger(place, host="here", clock=SystemClock()) as ledger:
+    assert ledger.claim_run(run, lease=LEASE)
+"""
+
+
+def test_a_run_that_is_killed_alone_has_failed(world):
+    """Somebody has ended it on purpose, or memory was short: at once it would only happen again."""
+    run = world.queue()
+    with world.executor(CLAIMING + "os.kill(os.getpid(), signal.SIGKILL)") as executor:
+        executor.start(policy(), run)
+        until(executor.idle)
+    found = world.run(run)
+    assert found.state is RunState.FAILED
+    assert found.failure.message.endswith("was killed by signal 9, perhaps for want of memory")
+    assert "limits.memory" in found.failure.hint
+
+
+def test_a_run_that_somebody_else_told_to_end_has_failed(world):
+    """It calls itself interrupted, and would be made up for, and ended again, at every tick."""
+    script = CLAIMING + textwrap.dedent("""
+    with open_run_ledger(place, host="here", clock=SystemClock()) as ledger:
+        ledger.end_run(run, RunState.INTERRUPTED)
+    sys.exit(143)
+    """)
+    run = world.queue()
+    with world.executor(script) as executor:
+        executor.start(policy(), run)
+        until(executor.idle)
+    assert world.run(run).state is RunState.FAILED
+    assert "somebody else" in world.run(run).failure.message
+
+
+def test_a_run_that_was_asked_to_end_is_made_up_for(world):
+    """Who stops the daemon wants no run to have failed, also when it had to be killed."""
+    script = CLAIMING + textwrap.dedent("""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print(json.dumps({"message_type": "status", "files": 1}), flush=True)
+    time.sleep(60)
+    """)
+    run = world.queue()
+    with world.executor(script) as executor:
+        executor.start(policy(), run)
+        until(lambda: [each for each in executor.running().values() if each.progress])
+        executor.stop(timedelta())
+    assert world.run(run).state is RunState.INTERRUPTED
+
+
+def test_a_run_that_could_not_record_its_end_is_not_made_up_for(world):
+    """Its process says that it made a snapshot: that is what the ledger gets to know."""
+    run = world.queue()
+    with world.executor(CLAIMING + "sys.exit(3)") as executor:
+        executor.start(policy(), run)
+        until(executor.idle)
+    assert world.run(run).state is RunState.WARNINGS
+
+
+def test_what_ran_without_the_ledger_is_recorded_when_that_works_again(world):
+    """Its row is still queued, and must not make it run a second time."""
+    run = world.queue()
+    path, away = world.folder / "ledger.sqlite", world.folder / "away"
+    script = f"""
+    if os.path.exists({str(path)!r}):
+        os.rename({str(path)!r}, {str(away)!r})
+        os.mkdir({str(path)!r})
+    sys.exit(3)
+    """
+    with world.executor(script) as executor:
+        executor.start(policy(), run)
+        until(lambda: world.ended)
+        executor.start(policy(), run)
+        assert not executor.waiting()
+        path.rmdir()
+        away.rename(path)
+        until(lambda: world.run(run).state is RunState.WARNINGS)
+    assert len(world.ended) == 1
 
 
 def test_the_end_waits_for_those_who_are_asked_and_kills_the_rest(world):

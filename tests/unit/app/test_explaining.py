@@ -1,6 +1,7 @@
 """A policy in plain words: everything that it says, and what follows from that."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,7 +67,7 @@ def test_what_is_protected_is_said_with_what_is_not(tmp_path):
         ("limits: {memory: 512 MiB}", "at most 512 MiB of memory"),
         ("limits: {workers: 2, compression: 3}", "2 threads to compress and seal, zstd level 3"),
         ("notify: [ops, boss]", "It tells: ops, boss."),
-        ("notify: []", "It tells nobody of trouble"),
+        ("notify: []", "It names no channel, so all but heartbeats are told"),
         ("tags: {team: web}", "Tags: team=web"),
         ("objectives: {rto: 4h}", "It promises to be back within 4 h."),
         ("hooks: {before_backup: [/bin/q, a b]}", "/bin/q 'a b' (at most 5 min; without it"),
@@ -78,6 +79,12 @@ def test_what_is_protected_is_said_with_what_is_not(tmp_path):
 def test_every_key_is_said(explain, line, told):
     """In words, with its unit."""
     assert told in "\n".join(explain(line).lines())
+
+
+def test_without_channels_nobody_is_told(explain):
+    """Silence is said, so that it is nobody's surprise."""
+    shop = replace(explain("notify: []"), has_channels=False)
+    assert any(line.startswith("It tells nobody of trouble") for line in shop.lines())
 
 
 def test_the_next_runs_are_those_that_will_be(explain):

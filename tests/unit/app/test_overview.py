@@ -15,16 +15,14 @@ from doubles.stories import DAY, HOUR, MINUTE, at
 from drkeeper.app.config.configuration import load_configuration
 from drkeeper.app.config.locations import find_locations
 from drkeeper.app.wiring.overview import (
-    OF_FAILING,
-    RECENT,
     all_conditions,
     known_policies,
     overview,
     overview_of,
     read_overview,
-    remember,
 )
 from drkeeper.app.wiring.planning import plan
+from drkeeper.app.wiring.remembering import OF_FAILING, RECENT, remember
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
@@ -213,7 +211,7 @@ def test_a_daemon_that_lives_shows(world):
     world.me = Process("keeper", "another boot", os.getpid(), "1")
     world.ledger.beat("1.0", BEGIN)
     assert world.look().daemon_alive  # the first one still does
-    dead = replace(this_process("keeper"), boot_id="an earlier boot")
+    dead = replace(this_process("keeper"), boot_id="an earlier boot", started="1")
     world.clock.advance(3 * MINUTE)
     world.me = dead
     world.ledger.beat("1.0", BEGIN)
@@ -298,3 +296,22 @@ def test_a_thousand_policies_are_judged_in_a_third_of_a_second(world):
         took.append(time.process_time() - begun)
     assert len(judged.policies) == 1001
     assert min(took) < 0.3
+
+
+def test_a_daemon_of_another_machine_keeps_other_policies(world):
+    """On a shared ledger it is no reason to call ours alive, nor to leave alarms to it."""
+    world.me = Process("elsewhere", "boot", 1)
+    world.ledger.beat("1.0", BEGIN)
+    shared = replace(world.configuration, ledger="postgresql://keeper@db/drkeeper")
+    seen = overview(shared, world.ledger, world.clock)
+    assert not seen.daemon_alive
+    assert [beat.process.host for beat in seen.daemons] == ["elsewhere"]
+    world.me = this_process("keeper")
+    world.ledger.beat("1.0", BEGIN)
+    world.me = Process("elsewhere", "boot", 1)
+    world.clock.advance(MINUTE / 2)
+    world.ledger.beat("1.0", BEGIN)
+    seen = overview(shared, world.ledger, world.clock)
+    assert seen.daemon_alive
+    assert [beat.process.host for beat in seen.daemons] == ["keeper", "elsewhere"]
+    assert seen.beat_at == world.clock.now() - MINUTE / 2

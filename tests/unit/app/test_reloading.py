@@ -196,6 +196,21 @@ def test_a_damaged_memory_is_written_anew(world, content):
     assert len(read_accepted(world.folder / "state" / "accepted.json").policies) == 2
 
 
+def test_a_restart_remembers_also_where_the_settings_name_the_folder(tmp_path):
+    """The copy is where ``state`` says, which is only known when drkeeper.yaml has been read."""
+    world = World(tmp_path)
+    world.settings.write_text(f"state: {tmp_path}/elsewhere\n{SETTINGS}")
+    world.write("a", "schedule: daily at 01:00")
+    places = find_locations({"HOME": str(tmp_path)}, config=str(world.settings), root=False)
+    first = Reloader(places, clock=world.clock, variables={})
+    assert list(first.reload()[0].policies) == ["a"]
+    world.write("a", "schedule: dayly")
+    second = Reloader(places, clock=world.clock, variables={})
+    configuration, problems = second.reload()
+    assert list(configuration.policies) == ["a"]
+    assert problems
+
+
 def test_the_memory_of_another_configuration_is_not_believed(world, tmp_path):
     """Two configurations that share a state folder do not lend each other policies."""
     world.settings = tmp_path / "other" / "drkeeper.yaml"

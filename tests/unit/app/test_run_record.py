@@ -10,7 +10,7 @@ from doubles.ledgers import ledger_at, recovery_point
 from drkeeper.app.wiring.runs import LEASE, RunRecord, open_run_ledger, shown_place
 from drkeeper.errors import RunningError, SourceError
 from drkeeper.ledger.engine import writing
-from drkeeper.model.run import Operation, RunFailure, RunState
+from drkeeper.model.run import Operation, RunFailure, RunId, RunState
 from services.postgresql import postgresql, postgresql_url  # noqa: F401 - fixtures
 
 QUICKLY = timedelta(milliseconds=10)
@@ -66,6 +66,18 @@ def test_a_queued_run_is_claimed(world):
     assert world.runs()[0].state is RunState.SUCCEEDED
     assert world.warnings == []
     assert record.intact
+
+
+def test_a_run_that_was_begun_without_the_ledger_is_recorded_where_that_can_be(world):
+    """Nobody could queue it, since the ledger was in trouble: it begins under the name it was given."""
+    record = world.record()
+    record.begin("home", Operation.BACKUP, RunId("0011223344556677"))
+    assert record.id == "0011223344556677"
+    record.end(RunState.SUCCEEDED, made=[recovery_point(1, run=record.id)])
+    assert [run.id for run in world.runs()] == ["0011223344556677"]
+    again = world.record()
+    with pytest.raises(RunningError, match="not queued any more"):
+        again.begin("home", Operation.BACKUP, RunId("0011223344556677"))
 
 
 def test_what_is_not_queued_any_more_is_not_begun(world):

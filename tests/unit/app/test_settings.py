@@ -114,6 +114,7 @@ def test_addresses_to_listen_on(load, listen):
         ("notify: {ops: {apprise: {}, webhook: {}}}", "found webhook and apprise"),
         ("notify: {ops: {mail: {}}}", "unknown key 'mail'"),
         ("notify: {OPS: {apprise: {}}}", "only a-z"),
+        ("host: _x", "host: only letters, digits,"),
         ("notify: {ops: {apprise: {}, level: error}}", "notify.ops.level"),
         ("notify: {ops: {apprise: {}, digest_at: 25:00}}", "not a time of day such as 07:30"),
         ("notify: {ops: {apprise: {}, remind_every: 1}}", "expected text"),

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from doubles.stories import HOUR, MINUTE, Story, at, policy_of
-from drkeeper.app.cli.status import Report, _rows, short
+from drkeeper.app.cli.status import Report, _asides, _rows, short
 from drkeeper.app.cli.text import brief, paragraph, sentences
+from drkeeper.app.web.urgent import urgent
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject
 from drkeeper.model.policy import Objectives
 from drkeeper.model.run import DaemonBeat, Process, RunState
@@ -97,6 +98,30 @@ def test_alarms_are_believed_as_far_as_somebody_keeps_them():
     assert {each.kind for each in report(seen(GOOD, alarms=alarms)).wrong} == set(kinds)
     alone = report(seen(GOOD, alive=False, alarms=alarms))
     assert [each.kind for each in alone.wrong] == [AlarmKind.STORAGE_UNREACHABLE]
+
+
+def test_what_is_wrong_with_other_machines_is_theirs():
+    """On a shared ledger the alarms of all are open; each machine's status and metrics tell its own."""
+    theirs = [
+        ("policy", "other"),
+        ("repository", "other"),
+        ("daemon", "other"),
+        ("setting", "web on other"),
+    ]
+    alarms = [
+        Alarm(number, wrong(AlarmKind.FAILING, subject), NOW)
+        for number, subject in enumerate([*theirs, ("setting", "web on keeper")], start=1)
+    ]
+    overview = seen(GOOD, alarms=alarms)
+    assert [str(each.subject) for each in report(overview).wrong] == ["setting/web on keeper"]
+    assert [each.id for each in urgent(overview)] == [5]
+
+
+def test_a_run_of_another_machine_is_called_that():
+    """Two machines with a policy of the same name share its runs; whoever looks is told."""
+    assert _asides(GOOD, GOOD.last_success.process.host) == []
+    told = " ".join(_asides(GOOD, "another"))
+    assert f"was last backed up by {GOOD.last_success.process.host}, not by this machine" in told
 
 
 def test_what_is_seen_and_alarmed_is_shown_once():

@@ -16,7 +16,7 @@ from doubles.ledgers import (
 )
 from drkeeper.errors import LedgerBusyError, LedgerError
 from drkeeper.ledger.events import link
-from drkeeper.ledger.tables import APPLICATION_ID
+from drkeeper.ledger.form import APPLICATION_ID
 from drkeeper.model.run import (
     Operation,
     RunFailure,

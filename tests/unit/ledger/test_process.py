@@ -18,8 +18,14 @@ def test_the_same_number_is_not_the_same_process():
     """A number that was given away again, or one from before a reboot, is a dead process."""
     me = this_process("keeper")
     assert not is_alive(replace(me, started="1"))
-    assert not is_alive(replace(me, boot_id="another boot"))
+    assert not is_alive(replace(me, boot_id="another boot", started="1"))
+    assert not is_alive(replace(me, boot_id="another boot", started=""))
     assert is_alive(replace(me, started=""))
+
+
+def test_a_sandbox_with_another_boot_id_hides_no_living_process():
+    """In a container, a hardened service and a shell may read two boot ids: neither is dead."""
+    assert is_alive(replace(this_process("keeper"), boot_id="the one outside of the container"))
 
 
 def test_ended_processes_are_dead():

@@ -6,10 +6,10 @@ from datetime import time, timedelta
 import pytest
 
 from doubles.stories import DAY, HOUR, MINUTE, Story, at, policy_of
-from drkeeper.model.absence import AT_RISK, GRACE
 from drkeeper.model.alarm import AlarmKind
 from drkeeper.model.assessment import assess, assess_repository, misses_objective
 from drkeeper.model.facts import RepositoryFacts, interval_near
+from drkeeper.model.lateness import GRACE
 from drkeeper.model.policy import Limits, Objectives, Pause
 from drkeeper.model.run import (
     CheckKind,
@@ -21,6 +21,7 @@ from drkeeper.model.run import (
     RunState,
     Verification,
 )
+from drkeeper.model.stake import AT_RISK
 from drkeeper.model.status import PolicyState
 from drkeeper.model.windows import Window
 

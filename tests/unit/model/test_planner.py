@@ -204,6 +204,18 @@ def test_an_objective_alone_is_enough():
     assert decide(promised, served(None), NOON).slot == NOON
 
 
+@pytest.mark.parametrize("ahead", [3 * HOUR, 3650 * DAY])
+def test_an_objective_has_one_new_point_by_a_clock_that_was_set_forward(ahead):
+    """By the dates in the records the newest point is too old: one run makes that good."""
+    promised = policy(objectives=Objectives(rpo=2 * HOUR))
+    now = NOON + 10 * MINUTE + ahead
+    before = {"started_at": NOON, "newest_point": NOON, "since_start": 10 * MINUTE}
+    assert decide(promised, served(None, **before), now).why is Why.OBJECTIVE
+    after = {"started_at": now, "newest_point": now, "since_start": MINUTE}
+    decision = decide(promised, served(None, **after), now + MINUTE)
+    assert (decision.slot, decision.next_at) == (None, now + 2 * HOUR - 6 * MINUTE)
+
+
 def test_a_source_that_takes_longer_than_its_objective_does_not_run_without_end():
     """Half the objective lies between two starts, whatever the runs take."""
     assert derived_start(HOUR, NOON, [5 * HOUR]) == NOON + HOUR / 2

@@ -1,5 +1,6 @@
 """Mail: security that is real, headers that cannot be made by others, threads."""
 
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -11,9 +12,11 @@ from doubles.certificates import Authority
 from doubles.clock import FakeClock
 from doubles.messages import message
 from doubles.receivers import SmtpReceiver
+from drkeeper.clock import SystemClock
 from drkeeper.errors import NotifyError, NotifyUnavailableError
 from drkeeper.model.channel import EmailChannel
 from drkeeper.notify.email import Email
+from drkeeper.notify.wire import Deadline, Wire
 
 AT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
 PASSWORD = "pass wörd\t1"
@@ -167,6 +170,25 @@ def test_the_server_says_whether_it_may_pass(replies, transient):
     with SmtpReceiver(replies=replies) as receiver:
         error = refused(receiver)
     assert isinstance(error, NotifyUnavailableError) is transient
+
+
+class Impatient(Wire):
+    """A connection that the server ends as soon as it has the mail."""
+
+    def sendall(self, data):
+        if bytes(data).startswith(b"QUIT"):
+            raise ConnectionResetError
+        super().sendall(data)
+
+
+def test_a_mail_that_was_taken_is_told_whatever_follows():
+    """A server that hangs up instead of hearing goodbye has the mail: sending it again is a second one."""
+    with SmtpReceiver() as receiver:
+        email = Email(channel(receiver, security="none"), clock=SystemClock())
+        with socket.create_connection(("127.0.0.1", receiver.port)) as line:
+            wire = Impatient(line, Deadline(SystemClock(), 20))
+            email._talk(wire, email._mail(message()), "web1")
+        assert len(receiver.mails) == 1
 
 
 def test_some_recipients_refused_is_said_and_not_repeated():

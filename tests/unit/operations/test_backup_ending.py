@@ -1,7 +1,10 @@
 """A backup that is told to end brings to safety what it has read."""
 
 import itertools
+import os
+import random
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -70,6 +73,58 @@ def test_everything_that_was_read_is_committed(machine):
     assert after.read_bytes == 0
 
 
+class Telling:
+    """A store that tells an ending when it has its first pack."""
+
+    def __init__(self, store, ending):
+        self._store, self._ending = store, ending
+
+    def put(self, key, data):
+        self._store.put(key, data)
+        self._ending.now = self._ending.now or key.startswith("packs/")
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+class EndingNow(EndingAfter):
+    """Wants the end when somebody says so."""
+
+    now = False
+
+    def __init__(self):
+        super().__init__(0)
+
+    @property
+    def wanted(self):
+        return self.now
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_large_file_is_left_out_when_it_would_take_too_long(machine, patient):
+    """It does not cost what was read before it; a file that is nearly done is finished."""
+    ending = EndingNow()
+    repository = machine.repository(Telling(machine.store, ending))
+    chance = random.Random(1)
+    machine.write("d6/before", chance.randbytes(1_000_000))
+    machine.write("d7/huge", chance.randbytes(90_000_000))
+    within = timedelta(minutes=1 if patient else 0)
+    with pytest.raises(Ended):
+        back_up(machine.request(repository=repository, ending=ending, finish_within=within))
+    repository = machine.repository()
+    partial = repository.live_commits()[-1]
+    held = {entry.path for entry, _ in machine.snapshot(partial).contents()}
+    tree = os.fsencode(machine.tree)[1:]
+    assert tree + b"/d6/before" in held
+    assert (tree + b"/d7/huge" in held) == patient
+    assert (len(machine.objects("packs/")) >= 6) == patient
+    assert not repository.journal.state.sessions
+    report = machine.back_up()
+    assert report.continued == partial.n
+    assert report.new_bytes < (10_000 if patient else 91_000_000)
+    machine.assert_snapshot_is_tree(report.commit)
+
+
 def test_an_end_that_comes_when_all_is_read_comes_after_the_snapshot(machine):
     """Finishing is better than beginning again."""
     report = back_up(machine.request(ending=EndingAfter(10_000)))
@@ -79,13 +134,16 @@ def test_an_end_that_comes_when_all_is_read_comes_after_the_snapshot(machine):
 @settings(
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(ends=st.lists(st.integers(0, 60), min_size=1, max_size=4))
-def test_any_number_of_ends_anywhere_loses_nothing(machine, ends):
+@given(
+    ends=st.lists(st.integers(0, 60), min_size=1, max_size=4),
+    within=st.sampled_from([timedelta(), timedelta(seconds=15)]),
+)
+def test_any_number_of_ends_anywhere_loses_nothing(machine, ends, within):
     """However often and wherever it is told to end, what is committed in the end is the tree."""
     machine.write(f"d5/new-{len(ends)}", b"new")
     for times in ends:
         try:
-            back_up(machine.request(ending=EndingAfter(times)))
+            back_up(machine.request(ending=EndingAfter(times), finish_within=within))
         except Ended:
             continue
     report = machine.back_up()

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from doubles.messages import MESSAGE, message
+from doubles.processes import until
 from drkeeper.clock import SystemClock
 from drkeeper.errors import LedgerError, NotifyError, NotifyUnavailableError
 from drkeeper.model.notification import Saying
@@ -80,13 +81,6 @@ def pulse(number):
     return Delivery("ops", (), sign)
 
 
-def wait_for(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
 def test_what_is_offered_is_told_in_order():
     """And each outcome is reported once."""
     receiver = Receiver()
@@ -132,7 +126,7 @@ def test_what_may_pass_is_tried_again():
     receiver = Receiver(later, later)
     with box_of(receiver) as (box, outcomes):
         box.offer(about(1))
-        wait_for(lambda: outcomes)
+        until(lambda: outcomes)
     assert receiver.tries == 3
     assert outcomes[0][1].delivered
     assert box.trouble is None
@@ -143,7 +137,7 @@ def test_what_will_not_pass_is_not():
     receiver = Receiver(NotifyError("refused", hint="Look."))
     with box_of(receiver) as (box, outcomes):
         box.offer(about(1))
-        wait_for(lambda: outcomes)
+        until(lambda: outcomes)
         assert receiver.tries == 1
         assert (outcomes[0][1].delivered, outcomes[0][1].detail) == (False, "refused")
         assert (box.trouble.detail, box.trouble.hint) == ("refused", "Look.")
@@ -159,12 +153,12 @@ def test_after_a_failure_the_channel_is_left_alone():
         assert box.offer(about(2))
         assert box.offer(pulse(3))
         receiver.gate.set()
-        wait_for(lambda: outcomes)
+        until(lambda: outcomes)
         assert box.resting
         assert not box.offer(about(4))
         assert not box.holds(2)
         since = box.trouble.since
-        wait_for(lambda: receiver.told)
+        until(lambda: receiver.told)
         assert receiver.told == ["run-3"]
         assert box.trouble is None
         assert since is not None
@@ -180,11 +174,11 @@ def test_rests_grow_and_trouble_keeps_its_beginning():
     with box_of(receiver, patience=patience) as (box, outcomes):
         beginnings, rests = [], []
         for number in range(3):
-            wait_for(lambda number=number: box.offer(about(number)))
-            wait_for(lambda number=number: len(outcomes) > number)
+            until(lambda number=number: box.offer(about(number)))
+            until(lambda number=number: len(outcomes) > number)
             beginnings.append(box.trouble.since)
             began = time.monotonic()
-            wait_for(lambda: not box.resting)
+            until(lambda: not box.resting)
             rests.append(time.monotonic() - began)
         assert len(set(beginnings)) == 1
         assert rests[0] < rests[1] < rests[2]
@@ -196,7 +190,7 @@ def test_a_server_that_asks_for_a_long_pause_gets_it():
     receiver = Receiver(NotifyUnavailableError("busy", wait=timedelta(minutes=40)))
     with box_of(receiver) as (box, outcomes):
         box.offer(about(1))
-        wait_for(lambda: outcomes)
+        until(lambda: outcomes)
         assert receiver.tries == 1
         assert box._rest_until - time.monotonic() > 39 * 60
 
@@ -233,9 +227,9 @@ def test_a_defect_of_an_adapter_is_a_failure_of_its_channel():
     receiver = Receiver(ValueError("hunter2"))
     with box_of(receiver) as (box, outcomes):
         box.offer(about(1))
-        wait_for(lambda: outcomes)
+        until(lambda: outcomes)
         assert "hunter2" not in box.trouble.detail
-        wait_for(lambda: box.offer(about(2)))
+        until(lambda: box.offer(about(2)))
         assert box.end(SOON)
     assert receiver.told == ["alarm-2"]
 
@@ -248,7 +242,7 @@ def test_an_end_delivers_what_waits(resting):
     with box_of(receiver, patience=slow) as (box, outcomes):
         if resting:
             box.offer(about(1))
-            wait_for(lambda: outcomes)
+            until(lambda: outcomes)
         box.offer(pulse(2))
         assert box.end(SOON)
         assert not box.offer(pulse(3))
@@ -262,6 +256,6 @@ def test_boxes_know_nothing_of_each_other():
     with box_of(hanging) as (stuck, _), box_of(working) as (free, outcomes):
         stuck.offer(about(0))
         for number in range(100):
-            wait_for(lambda number=number: free.offer(about(number)))
-        wait_for(lambda: len(outcomes) == 100)
+            until(lambda number=number: free.offer(about(number)))
+        until(lambda: len(outcomes) == 100)
         assert not hanging.told

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from doubles.processes import alive, gone
 from drkeeper.clock import SystemClock
 from drkeeper.errors import SourceError
 from drkeeper.model.policy import Hook
@@ -45,23 +46,6 @@ def run(told, *hooks, facts=FACTS, variables=None, patience=SECOND / 4, **option
     """Run hooks after a backup and return how they went."""
     runner = HookRunner(SystemClock(), told, variables or {}, patience)
     return runner.run(Occasion.AFTER, hooks, facts, **options)
-
-
-def alive(pid):
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    except OSError:
-        return False
-
-
-def gone(pid, within=5.0):
-    """Whether a process goes away in time."""
-    ends = time.monotonic() + within
-    while alive(pid) and time.monotonic() < ends:
-        time.sleep(0.01)
-    return not alive(pid)
 
 
 def test_a_hook_is_told_the_facts_of_the_run_and_nothing_else(tmp_path, monkeypatch):
@@ -247,3 +231,33 @@ def test_sigterm_during_a_hook_ends_the_hook_and_runs_those_after(tmp_path, lead
     assert out.splitlines() == ["after"]
     assert gone(hook)
     assert not kinship.of_group(hook)
+
+
+HIDDEN = """
+import sys
+from datetime import UTC, datetime, timedelta
+from drkeeper.clock import SystemClock
+from drkeeper.model.policy import Hook
+from drkeeper.operations.hooks import HookRunner, Occasion, RunFacts
+
+hook = Hook((sys.argv[1],), timeout=timedelta(seconds=1))
+runner = HookRunner(SystemClock(), lambda *_: None, {}, timedelta(seconds=1))
+facts = RunFacts("shop", "run", "primary", datetime(2026, 11, 21, tzinfo=UTC))
+(outcome,) = runner.run(Occasion.AFTER, [hook], facts)
+print(outcome.status, outcome.timed_out)
+"""
+
+
+def test_a_hook_is_ended_also_where_the_list_of_processes_is_hidden(tmp_path):
+    """A sandbox may have no /proc: what hangs is ended all the same, with its children."""
+    apart = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    hides = "mount -t tmpfs none /proc"
+    if subprocess.run([*apart, hides], capture_output=True, check=False).returncode != 0:
+        pytest.skip(
+            "this machine does not let us hide /proc; run as root, or allow user namespaces"
+        )
+    hook = script(tmp_path, f"trap '' TERM\nsleep 60 & echo $$ $! > {tmp_path}/pids\nwait; wait\n")
+    command = [*apart, f'{hides} && exec "$@"', "sh", sys.executable, "-c", HIDDEN, hook]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{-signal.SIGKILL} True\n"
+    assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from drkeeper.model.alarm import LEVELS, Alarm, AlarmKind, Condition, Level, Subject
 from drkeeper.model.channel import Channel, EmailChannel, HeartbeatChannel, WebhookChannel
 from drkeeper.model.notification import Notification
-from drkeeper.model.status import Overview, PolicyState, PolicyStatus
+from drkeeper.model.status import Overview, Points, PolicyState, PolicyStatus, RepositoryStatus
 from drkeeper.notify.base import Occasion
 from drkeeper.operations.notifying import (
     CLAIM,
@@ -38,7 +38,8 @@ OPS = Channel("ops", WebhookChannel("https://example.org/"))
 def alarm(
     number=1, kind=AlarmKind.OVERDUE, subject=SHOP, *, raised_at=NOW, cleared_at=None, **words
 ):
-    words = {"message": "policy shop is overdue", "hint": "Run drkeeper backup shop."} | words
+    said = f"{subject.kind} {subject.name}: a run was due at 12:00"
+    words = {"message": said, "hint": "Run drkeeper backup shop."} | words
     condition = Condition(kind, subject, words["message"], words["hint"], raised_at - HOUR)
     return Alarm(number, condition, raised_at, cleared_at, number)
 
@@ -227,6 +228,35 @@ def test_many_at_once_become_one_message():
     assert len(delivery.message.text) < 20_000
 
 
+def test_many_that_are_over_are_no_alarm():
+    """The one message says so in its title, and asks for nothing; a mixed one counts them."""
+    ended = [alarm(n, cleared_at=NOW) for n in range(1, GATHERED + 2)]
+    told = {("ops", each.id): said(RAISED) for each in ended}
+    message = one([OPS], ended, told).message
+    assert message.title == "[drkeeper web1] 6 alarms are over"
+    assert message.text.endswith("\nNothing needs to be done.\n")
+    assert not message.hint
+    mixed = one([OPS], [*ended, alarm(9)], told).message
+    assert mixed.title == "[drkeeper web1] 7 alarms, 6 of them over"
+    assert "What to do: Run drkeeper status on web1." in mixed.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "told"),
+    [
+        (AlarmKind.FAILING, "repository", "Repository x: its newest check found damage."),
+        (AlarmKind.FAILING, "policy", "Policy x: the newest run failed."),
+        (AlarmKind.CONFIGURATION_INVALID, "setting", "Setting x: what it names cannot be used."),
+    ],
+)
+def test_plain_words_are_true_of_their_subject(kind, subject, told):
+    """Damage in a repository is not called a run that failed."""
+    who = audiences(x=["ops"])
+    who = replace(who, repositories={"x": who.everything})
+    message = one([OPS], [alarm(kind=kind, subject=Subject(subject, "x"))], who=who).message
+    assert message.text.startswith(f"{told}\n")
+
+
 def test_every_message_names_policy_times_and_what_to_do():
     """In the policy's zone and in UTC, with a command."""
     texts = [
@@ -234,7 +264,7 @@ def test_every_message_names_policy_times_and_what_to_do():
         one([OPS], [alarm()], {("ops", 1): said(RAISED)}, now=NOW + DAY).message.text,
     ]
     for text in texts:
-        assert "Policy shop: policy shop is overdue." in text
+        assert text.startswith("Policy shop: a run was due at 12:00.\n")
         assert "2026-11-20 12:00:00 CET (2026-11-20T11:00:00Z)" in text
         assert "What to do: Run drkeeper backup shop." in text
         assert "web1" in text
@@ -285,7 +315,7 @@ def test_messages_have_the_same_id_however_often_they_are_made():
 
 def digests(now, last=None, *, since=NOW - 9 * DAY, overview=None, **fields):
     channel = replace(OPS, **({"digest_at": "08:00"} | fields))
-    told = {} if last is None else {("ops", None): replace(last, alarm=None)}
+    told = {} if last is None else {("ops of web1", None): replace(last, alarm=None)}
     return owed([channel], [], told, now=now, since=since, overview=overview)
 
 
@@ -339,17 +369,33 @@ def test_a_digest_says_how_all_policies_stand():
         why="waiting", next_due=NOW,
     )  # fmt: skip
     wrong = alarm().condition
-    bad = replace(good, policy="shop", zone_name="Asia/Tokyo", conditions=(wrong,))
+    bad = replace(
+        good, policy="shop", zone_name="Asia/Tokyo", state=PolicyState.VIOLATED,
+        conditions=(wrong,), rpo_target=HOUR, points=Points(durable=NOW - 3 * HOUR),
+    )  # fmt: skip
+    store = alarm(2, AlarmKind.STORAGE_UNREACHABLE, Subject("repository", "primary"))
     overview = Overview(
-        host="web1", at=NOW, daemon_alive=True, policies=(good, bad), alarms=(alarm(),)
-    )
+        host="web1", at=NOW, daemon_alive=True, policies=(good, bad), alarms=(alarm(), store),
+        repositories=(RepositoryStatus(name="primary", store="/srv"),),
+    )  # fmt: skip
     (delivery,) = digests(NOW, overview=overview)
-    text = delivery.message.text
-    assert text.index("shop: ok") < text.index("home: ok")
-    assert "next 2026-11-20 21:00:00 JST" in text
-    assert "2026-11-20 13:00:00 CET (2026-11-20T12:00:00Z)" in text
-    assert "Open alarms: 1\n- failure: policy shop: overdue" in text
-    assert "What to do: Run drkeeper status on web1." in text
+    assert delivery.message.text == (
+        "web1, 2026-11-20 13:00:00 CET (2026-11-20T12:00:00Z): 1 of 2 policies are well.\n"
+        "\n"
+        "Policy shop: violated, last success never, next run 2026-11-20 21:00:00 JST, "
+        "newest data 3 h old, RPO 1 h\n"
+        "  failure, overdue: a run was due at 12:00.\n"
+        "  Run drkeeper backup shop.\n"
+        "Policy home: ok, last success never, next run 2026-11-20 12:00:00 UTC, "
+        "nothing to restore yet\n"
+        "\n"
+        "Also wrong:\n"
+        "Repository primary\n"
+        "  failure, storage unreachable: the store does not answer, or refuses us.\n"
+        "  Run drkeeper status on web1 to see why.\n"
+        "\n"
+        "What to do: Run drkeeper status on web1.\n"
+    )
     assert "1 of 2 policies are well" in delivery.message.title
 
 

@@ -197,3 +197,17 @@ def test_every_directory_that_is_made_is_private(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigurationError, match="cannot make the directory"):
         make_private_directory(str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files to another user")
+def test_root_is_not_told_to_take_the_key_of_a_service(tmp_path):
+    """A key that is given to root is lost to the service: root is told as whom to run this."""
+    path = str(tmp_path / "a.key")
+    write_key_file(path, new_repository().keys.host)
+    os.chown(path, 1, 1)
+    with pytest.raises(ConfigurationError, match="belongs to another user, daemon") as caught:
+        read_key_file(path)
+    assert caught.value.hint.startswith("Run this as daemon; ")
+    os.chown(path, 54321, -1)
+    with pytest.raises(ConfigurationError, match="belongs to another user, 54321"):
+        read_key_file(path)

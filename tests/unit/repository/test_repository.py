@@ -14,6 +14,7 @@ from drkeeper.crypto.age import Identity
 from drkeeper.errors import (
     ConfigurationError,
     IntegrityError,
+    NoSpaceError,
     RepositoryNotFoundError,
 )
 from drkeeper.repository.creation import create_repository
@@ -26,6 +27,13 @@ from drkeeper.repository.session import open_session
 from drkeeper.storage.folder import FolderStore
 
 LINEAGE = bytes(range(16))
+
+
+class FullDisk:
+    """A place for pins without any room."""
+
+    def save(self, _pin, _copy=None):
+        raise NoSpaceError("no space")
 
 
 def create(store, **options):
@@ -221,6 +229,23 @@ def test_pins_are_private_and_never_go_back(tmp_path):
         mode = (tmp_path / "repositories" / name).stat().st_mode
         assert stat.S_IMODE(mode) == 0o600
     assert stat.S_IMODE((tmp_path / "repositories").stat().st_mode) == 0o700
+
+
+def test_an_old_pin_is_enough_on_a_full_disk(tmp_path):
+    """It goes on guarding what it knows of, and rises when there is room; the first one must be written."""
+    made = new_repository()
+    opened = made.open(state_dir=str(tmp_path))
+    saved = opened.memory.saved
+    room, opened.memory.file = opened.memory.file, FullDisk()
+    add_snapshot(made, opened)
+    opened.refresh()
+    assert opened.journal.state.n > opened.memory.saved == saved
+    opened.memory.file = room
+    opened.refresh()
+    assert opened.memory.saved == opened.journal.state.n
+    opened.memory.file, opened.memory.saved = FullDisk(), 0
+    with pytest.raises(NoSpaceError):
+        opened.refresh()
 
 
 def test_keyring_changes_need_an_admin_and_count_up():

@@ -161,6 +161,24 @@ def test_what_decides_does_not_wait_for_packs() -> None:
     assert sum(clock.slept) == pytest.approx(110)
 
 
+def test_a_limit_that_is_lifted_holds_nobody_up() -> None:
+    """Those who wait already go on within a second, and nobody waits any more."""
+
+    class Lifting(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if sum(self.slept) >= 30:
+                wishes.append("end")
+
+    wishes: list[str] = []
+    clock = Lifting()
+    up = Rate(1, clock, lifted=lambda: bool(wishes))
+    store = LimitedStore(MemoryStore(), up=up, down=Rate(None, clock))
+    for number in range(5):
+        store.put(f"a{number}", bytes(100))
+    assert 30 <= sum(clock.slept) <= 31
+
+
 @pytest.mark.parametrize("rate", [0, -1])
 def test_rates_must_be_positive(rate: float) -> None:
     """A rate of nothing would wait for ever."""

@@ -34,10 +34,14 @@ def paths() -> None:
         "cache": places.cache,
         "ledger": places.ledger,
     }
+    shown = {name: (str(path), _state_of(path)) for name, path in named.items()}
+    place = None if shown["settings"][1] else ledger_place(called.configuration)
+    if isinstance(place, str):
+        shown["ledger"] = (shown_place(place), "")
     called.output.summary(
-        {**{name: str(path) for name, path in named.items()}, "chosen_by": places.chosen_by}
+        {name: where for name, (where, _) in shown.items()} | {"chosen_by": places.chosen_by}
     )
-    rows = [(name, str(path), _state_of(path)) for name, path in named.items()]
+    rows = [(name, *words) for name, words in shown.items()]
     for line in table(rows):
         called.output.result(line)
     called.output.say(f"chosen by {places.chosen_by}")

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TypeVar
 import click
 
 from drkeeper.app.cli.commands import command as make_command
+from drkeeper.app.cli.demo_compare import differences, files_below
 from drkeeper.app.cli.demo_daemon import DaemonDemo
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.config.configuration import (
@@ -170,7 +172,7 @@ class Demo:
         os.link(self._project / "data.bin", self._project / "data-again.bin")
         (self._project / "latest").symlink_to("module19")
         (self._project / "naïve name\n.txt").write_text("names may hold any byte\n")
-        size = sum(path.stat().st_size for path in _files(self._project))
+        size = sum(path.stat().st_size for path in files_below(self._project))
         self._fact(f"{FILES + 3} files, {format_size(size)}, in {self._project}")
 
     def _init(self) -> Configuration:
@@ -271,13 +273,13 @@ class Demo:
     def _compare(self, change: _Change) -> None:
         self._say("Is it what it was? Compared with a copy, without drkeeper's help")
         restored = self._restored / str(self._project).lstrip("/")
-        differences = _differences(self._copy, restored)
-        if differences:
+        found = differences(self._copy, restored)
+        if found:
             raise VerificationError(
-                f"the restored project differs: {', '.join(differences[:5])}",
+                f"the restored project differs: {', '.join(found[:5])}",
                 hint="Report this; it must not happen.",
             )
-        count = len(_files(self._copy))
+        count = len(files_below(self._copy))
         self._fact(f"{count} files compared byte for byte, links and times too: all equal")
         gone = change.deleted.name
         self._fact(f"the deleted {gone}/ is back: {len(list((restored / gone).iterdir()))} files")
@@ -354,41 +356,24 @@ class Demo:
     def _end(self, between: datetime) -> None:
         seconds = self._clock.monotonic() - self._begun
         etc = self._home / "etc"
+        program = _program()
         self._output.summary(
             {"home": str(self._home), "result": "succeeded", "seconds": round(seconds, 1)}
         )
         for line in (
             "",
             f"Done in {seconds:.1f} s. Look around:",
-            f"   drkeeper --config {etc} snapshots",
-            f"   drkeeper --config {etc} ls {POLICY} --point-in-time {rfc3339(between)}",
-            f"   drkeeper --config {etc} diff {POLICY}",
-            f"   drkeeper --config {etc} policy explain {POLICY}",
-            f"   drkeeper --config {etc} status",
+            f"   {program} --config {etc} snapshots",
+            f"   {program} --config {etc} ls {POLICY} --point-in-time {rfc3339(between)}",
+            f"   {program} --config {etc} diff {POLICY}",
+            f"   {program} --config {etc} policy explain {POLICY}",
+            f"   {program} --config {etc} status",
             f"   less {self._home / 'recovery-kit.txt'}",
-            f"and when you have seen it: drkeeper demo --clean {self._home}",
+            f"and when you have seen it: {program} demo --clean {self._home}",
         ):
             self._output.say(line)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-
-
-def _differences(one: Path, other: Path) -> list[str]:
-    """Compare two trees with nothing but the standard library."""
-    names = {path.relative_to(one) for path in one.rglob("*")}
-    found = [str(name) for name in names ^ {path.relative_to(other) for path in other.rglob("*")}]
-    for name in sorted(names - set(map(Path, found))):
-        left, right = one / name, other / name
-        if left.is_symlink():
-            same = right.is_symlink() and left.readlink() == right.readlink()
-        elif left.is_file():
-            same = left.read_bytes() == right.read_bytes()
-            same &= left.stat().st_mode == right.stat().st_mode
-            same &= left.stat().st_mtime_ns == right.stat().st_mtime_ns
-        else:
-            same = right.is_dir()
-        if not same:
-            found.append(str(name))
-    return found
+def _program() -> str:
+    """Return how this program is called here: it need not be on the PATH."""
+    return "drkeeper" if shutil.which("drkeeper") else sys.argv[0]

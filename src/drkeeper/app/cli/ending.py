@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from drkeeper.app.cli.program import TerminatedError
 from drkeeper.clock import Clock, SystemClock
+
+LAST: Final = timedelta(seconds=30)
+"""How long a run may take to let go of everything: its hooks have 20 s of that. Source: ours."""
 
 
 class CheckpointEnding:
@@ -16,16 +19,20 @@ class CheckpointEnding:
 
     SIGTERM ends at once outside of what is deferred. Within it the operation asks, and when it has
     not ended in time, it is ended in the middle. A second SIGTERM changes nothing: systemd and the
-    daemon may both send one.
+    daemon may both send one. What still has not ended then, for it waits for a thread that hangs,
+    is killed: whoever began the run waits for it, and may have nobody who ends it.
 
     Args:
         clock: Its sleepers are woken when there is no more waiting.
         within: How long the operation may take.
+        last: How long the process may take after that.
     """
 
-    def __init__(self, clock: Clock, within: timedelta) -> None:
+    def __init__(self, clock: Clock, within: timedelta, last: timedelta = LAST) -> None:
         self._clock = clock
         self._within_s = within.total_seconds()
+        self._last_s = last.total_seconds()
+        self._ending = False
         self._wanted = False
         self._deferring = False
 
@@ -47,7 +54,8 @@ class CheckpointEnding:
             yield
         finally:
             self._deferring = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            if not self._ending:
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def end(self) -> NoReturn:
         """End now.
@@ -55,7 +63,10 @@ class CheckpointEnding:
         Raises:
             TerminatedError: Always.
         """
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._ending = True
+        # The kernel itself ends the process: no thread of it, and no lock, is in the way.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self._last_s)
         if isinstance(self._clock, SystemClock):
             self._clock.stop()
         raise TerminatedError

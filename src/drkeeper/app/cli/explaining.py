@@ -25,12 +25,14 @@ class Explained:
         now: The present.
         forecast: Its next runs, and how long a pause between two can be.
         here: Whether this is the machine that it is for, so that its programs should be here.
+        has_channels: Whether ``drkeeper.yaml`` has any.
     """
 
     policy: Policy
     now: datetime
     forecast: Forecast
     here: bool
+    has_channels: bool = True
 
     def lines(self) -> Iterator[str]:
         """Say in words what the policy means."""
@@ -42,8 +44,10 @@ class Explained:
         yield from self._hooks()
         if self.policy.notify:
             yield f"It tells: {', '.join(self.policy.notify)}."
+        elif self.has_channels:
+            yield "It names no channel, so all but heartbeats are told: see drkeeper notify list."
         else:
-            yield "It tells nobody of trouble; name a channel under notify."
+            yield "It tells nobody of trouble: there is no channel below notify in drkeeper.yaml."
         tags = self.policy.tags
         if tags:
             yield f"Tags: {', '.join(f'{key}={safe(value)}' for key, value in tags.items())}"

@@ -1,5 +1,7 @@
 """``drkeeper notify``: which channels there are, and whether they work."""
 
+from collections.abc import Callable, Sequence
+
 import click
 
 from drkeeper.app.cli.commands import group
@@ -8,6 +10,7 @@ from drkeeper.app.cli.output import safe_lines
 from drkeeper.app.cli.text import table
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.errors import ConfigurationError, DrkeeperError
+from drkeeper.model.alarm import Alarm, Subject
 from drkeeper.model.channel import Channel, EmailChannel, HeartbeatChannel, WebhookChannel
 from drkeeper.model.quantities import format_duration
 
@@ -29,9 +32,9 @@ def list_channels() -> None:
     configuration = called.configuration
     rows = []
     for name in configuration.channels:
-        users = sorted(
-            policy.name for policy in configuration.policies.values() if name in policy.notify
-        )
+        policies = configuration.policies.values()
+        users = sorted(policy.name for policy in policies if name in policy.notify)
+        others = sorted(policy.name for policy in policies if not policy.notify)
         try:
             channel = configuration.channels[name]
         except ConfigurationError as error:
@@ -39,6 +42,8 @@ def list_channels() -> None:
             rows.append((name, "-", "-", f"does not work: {error}"))
             continue
         kind, where = _reached(channel)
+        if isinstance(channel.kind, HeartbeatChannel) and not channel.kind.is_for_each_policy:
+            others = []
         called.output.item(
             {
                 "channel": name,
@@ -49,10 +54,10 @@ def list_channels() -> None:
                 "digest_at": channel.digest_at,
                 "details": channel.details,
                 "daemon": channel.daemon,
-                "policies": users,
+                "policies": sorted(users + others),
             }
         )
-        rows.append((name, f"{kind}, {where}", channel.level.value, _told(channel, users)))
+        rows.append((name, f"{kind}, {where}", channel.level.value, _told(channel, users, others)))
     called.output.summary({"channels": len(rows)})
     if not rows:
         called.output.say("no channel: nobody is told when something is wrong")
@@ -75,10 +80,15 @@ def _reached(channel: Channel) -> tuple[str, str]:
             return "apprise", f"{len(channel.kind.urls)} secret addresses"
 
 
-def _told(channel: Channel, users: list[str]) -> str:
+def _told(channel: Channel, users: list[str], others: list[str]) -> str:
+    about = list(users)
+    if others or not users:
+        about.append("policies that name no channel")
     if isinstance(channel.kind, HeartbeatChannel):
-        return f"of the runs of {', '.join(users)}" if users else "that the daemon lives"
-    parts = [f"of {', '.join(users)}" if users else "of policies that name no channel"]
+        if users or channel.kind.is_for_each_policy:
+            return f"of the runs of {', '.join(about)}"
+        return "that the daemon lives"
+    parts = [f"of {', '.join(about)}"]
     if channel.remind_every is not None:
         parts.append(f"again every {format_duration(channel.remind_every)}")
     if channel.digest_at is not None:
@@ -108,7 +118,8 @@ def _try(called: Invocation, name: str) -> int:
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
 
     from drkeeper.app.wiring.channels import open_notifier  # noqa: PLC0415 - see the package
-    from drkeeper.operations.wording import Voice, about_test  # noqa: PLC0415 - see the package
+    from drkeeper.operations.phrases import Voice  # noqa: PLC0415 - see the package
+    from drkeeper.operations.wording import about_test  # noqa: PLC0415 - see the package
 
     output, configuration = called.output, called.configuration
     zone_name = configuration.zone_name
@@ -137,6 +148,54 @@ def _try(called: Invocation, name: str) -> int:
     if error.hint:
         output.result(safe_lines(f"      hint: {error.hint}"))
     return error.exit_code
+
+
+@command.command("clear")
+@click.argument("subjects", metavar="SUBJECT...", nargs=-1, required=True)
+def clear_alarms(subjects: tuple[str, ...]) -> None:
+    """Clear the alarms about what no machine looks after any more: policy/shop, daemon/web2.
+
+    An alarm is over when the machine says so that looks after its subject. On a ledger that several
+    machines share, nobody can say so when that machine is gone, or its policy was removed while no daemon
+    ran: say it yourself. What is configured here is left alone: its alarms end by themselves.
+    """
+    from drkeeper.app.wiring.ownership import looks_after  # noqa: PLC0415 - see the package
+    from drkeeper.app.wiring.runs import ledger_place, open_run_ledger  # noqa: PLC0415 - as above
+
+    called = this_invocation()
+    configuration = called.in_force
+    ours, place = looks_after(configuration), ledger_place(configuration)
+    with open_run_ledger(place, host=configuration.host, clock=called.clock) as ledger:
+        meant = _orphans(ledger.open_alarms(), subjects, ours)
+        cleared = [ledger.clear_alarm(alarm.id) for alarm in meant]
+    for alarm in cleared:
+        condition = alarm.condition
+        fields = {"alarm": alarm.id, "kind": condition.kind, "subject": str(condition.subject)}
+        called.output.item(fields)
+        called.output.result(safe_lines(f"cleared {condition.kind} of {condition.subject}"))
+    called.output.summary({"cleared": len(cleared)})
+
+
+def _orphans(
+    alarms: Sequence[Alarm], names: Sequence[str], ours: Callable[[Subject], bool]
+) -> list[Alarm]:
+    """Return the alarms about some subjects.
+
+    Raises:
+        ConfigurationError: There is none about one of them, or this machine looks after it.
+    """
+    known = {str(alarm.condition.subject): alarm.condition.subject for alarm in alarms}
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"there is no open alarm about {name!r}", hint="Run drkeeper status --json."
+            )
+        if ours(known[name]):
+            raise ConfigurationError(
+                f"this machine looks after {name}, and clears its alarms when they are over",
+                hint="Run drkeeper status to see what is wrong with it.",
+            )
+    return [alarm for alarm in alarms if str(alarm.condition.subject) in names]
 
 
 def _chosen(names: tuple[str, ...], configuration: Configuration) -> tuple[str, ...]:

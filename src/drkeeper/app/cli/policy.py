@@ -1,6 +1,7 @@
 """``drkeeper policy``: check, explain and begin policies."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -16,12 +17,15 @@ from drkeeper.app.config.configuration import (
 )
 from drkeeper.app.config.files import write_new
 from drkeeper.app.config.problems import InvalidFilesError, Problem
+from drkeeper.app.config.settings import WebSettings
+from drkeeper.app.web.addresses import parse_address
 from drkeeper.app.wiring.planning import REMEMBERED
 from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
 from drkeeper.errors import ConfigurationError, LedgerError
 from drkeeper.model.forecast import forecast
 from drkeeper.model.planner import History, history_of
 from drkeeper.model.policy import Policy
+from drkeeper.model.quantities import format_duration
 
 RUNS_SHOWN = 10
 
@@ -39,20 +43,22 @@ def check(files: tuple[Path, ...]) -> None:
     With FILES, only these are checked, and need no drkeeper.yaml: for continuous integration.
     """
     called = this_invocation()
-    count = _check_files(files) if files else _check_installation(called)
+    count = _check_files(called, files) if files else _check_installation(called)
     called.output.summary({"policies": count, "problems": 0})
     called.output.say(f"{count} {'policy' if count == 1 else 'policies'}, no problems")
 
 
-def _check_files(files: tuple[Path, ...]) -> int:
+def _check_files(called: Invocation, files: tuple[Path, ...]) -> int:
+    policies: list[Policy] = []
     problems: list[Problem] = []
     for path in files:
         try:
-            load_policy_file(path)
+            policies.append(load_policy_file(path))
         except InvalidFilesError as error:
             problems += error.problems
     if problems:
         raise InvalidFilesError(problems)
+    _warn_of_broken_promises(called, policies)
     return len(files)
 
 
@@ -60,7 +66,31 @@ def _check_installation(called: Invocation) -> int:
     configuration = load_configuration(called.locations)
     if configuration.problems:
         raise InvalidFilesError(configuration.problems)
+    _warn_of_broken_promises(called, configuration.policies.values())
+    _warn_of_unserved_page(called, configuration.web)
     return len(policy_files(called.locations))
+
+
+def _warn_of_broken_promises(called: Invocation, policies: Iterable[Policy]) -> None:
+    """Say which policies cannot keep what they promise even if every run takes no time."""
+    for policy in policies:
+        worst, promised = policy.worst_rpo(called.clock.now()), policy.objectives.rpo
+        if worst is not None and promised is not None and worst >= promised:
+            called.output.warning(
+                f"{policy.name} promises an RPO of {format_duration(promised)}, and its schedule "
+                f"leaves up to {format_duration(worst)} between runs; run it more often"
+            )
+
+
+def _warn_of_unserved_page(called: Invocation, web: WebSettings) -> None:
+    """Say that the daemon would refuse the address of its page, in the daemon's words."""
+    if web.listen is None:
+        return
+    try:
+        parse_address(web.listen, token=web.token)
+    except ConfigurationError as error:
+        # A warning: the daemon keeps its policies all the same, and a token may be its service's own.
+        called.output.warning(f"the page cannot be served at {web.listen}: {error}. {error.hint}")
 
 
 @command.command()
@@ -85,7 +115,11 @@ def explain(name: str) -> None:
     policy = load_policy_file(Path(name)) if from_file else called.configuration.policy(name)
     history = None if from_file else _history(called, policy)
     explained = Explained(
-        policy, now, forecast(policy, now, RUNS_SHOWN, history), here=not from_file
+        policy,
+        now,
+        forecast(policy, now, RUNS_SHOWN, history),
+        here=not from_file,
+        has_channels=from_file or bool(called.configuration.channels),
     )
     called.output.summary(explained.facts())
     for line in explained.lines():

@@ -7,10 +7,14 @@ import click
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
-from drkeeper.app.wiring.children import Ended
+from drkeeper.app.config.configuration import Configuration
+from drkeeper.app.config.files import make_private
+from drkeeper.app.config.reloading import in_force, refuse_nothing
+from drkeeper.app.daemon.lock import only_daemon
 from drkeeper.app.wiring.due import Begun, look, run_due
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.telling import telling
-from drkeeper.errors import FencedError
+from drkeeper.errors import RunningError
 from drkeeper.model.instants import local_text
 from drkeeper.model.planner import Decision
 from drkeeper.model.policy import Policy
@@ -34,11 +38,14 @@ def command(*, due: bool, dry_run: bool) -> int:
     del due
     called = this_invocation()
     called.output.steadfast = True
-    configuration = called.configuration
+    configuration = called.in_force
+    refuse_nothing(configuration)
     if dry_run:
         for name, decision in look(configuration, called.clock).items():
             _tell_decision(called, configuration.policies[name], decision, dry_run=True)
         return 0
+
+    configuration = _kept(called, configuration)
 
     def on_begin(begun: Begun) -> None:
         for name, decision in begun.decisions.items():
@@ -48,7 +55,7 @@ def command(*, due: bool, dry_run: bool) -> int:
             called.output.message("status", {"name": name, "run": run, "phase": "queued"})
 
     def on_end(ended: Ended) -> None:
-        if ended.code == 0 or _code(ended) != 0:  # else somebody else runs it, and tells
+        if not ended.is_elsewhere:
             why = str((ended.error or {}).get("message", ""))
             courier.run_ended(ended.policy, ended.run, ended.code, figures=ended.summary, why=why)
         _tell_end(called, ended)
@@ -72,10 +79,24 @@ def command(*, due: bool, dry_run: bool) -> int:
     return failures[0] if failures else max(codes, default=0)
 
 
+def _kept(called: Invocation, configuration: Configuration) -> Configuration:
+    """Keep a copy of the files that are right: a wrong one stands as it was, also for the next call.
+
+    While a daemon lives it says which files are in force, and the copy is its own.
+    """
+    state = configuration.locations.state
+    make_private(state)
+    try:
+        with only_daemon(state):
+            return in_force(called.locations, clock=called.clock, keeps=True)
+    except RunningError:
+        return configuration
+
+
 def _code(ended: Ended) -> int:
     """Return the exit code of a run; a signal has none, and is a failure."""
-    if ended.code == FencedError.exit_code and (ended.error or {}).get("error") == "RunningError":
-        return 0  # somebody else does it
+    if ended.is_elsewhere:
+        return 0
     return _FAILED if ended.code is None else ended.code
 
 

@@ -1,6 +1,6 @@
 """``drkeeper status``: one screen that says whether today's promises hold."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -54,7 +54,9 @@ _ONLY_ALARMS = frozenset(
 @make_command()
 @click.argument("policies", nargs=-1, shell_complete=policy_names)
 @click.option(
-    "--check", is_flag=True, help="Say by the exit code whether all is well: 0, 3, 14, 19 or 23."
+    "--check",
+    is_flag=True,
+    help="Say by the exit code whether all is well: 0, 3, 13, 14, 19 or 23.",
 )
 @click.option(
     "--no-daemon", is_flag=True, help="Expect no daemon: a timer runs drkeeper run --due."
@@ -64,11 +66,16 @@ def command(policies: tuple[str, ...], *, check: bool, no_daemon: bool, metrics:
     """Show how every policy stands: last success, next run, RPO, RTO, alarms.
 
     Nothing is asked but the ledger of this machine. With --check the exit code says whether all is
-    well, for monitoring; the first of these that holds: 23 the ledger cannot be read, 14 a promise is
-    not kept, 19 no daemon runs, 3 something is to be looked at, 0 all is well.
+    well, for monitoring; the first of these that holds: 13 there is no drkeeper.yaml, 23 the ledger
+    cannot be read, 14 a promise is not kept, 19 no daemon runs, 3 something is to be looked at, 0 all
+    is well.
     """
     called = this_invocation()
     configuration = called.in_force
+    if check:
+        from drkeeper.app.config.reloading import refuse_nothing  # noqa: PLC0415 - few ask
+
+        refuse_nothing(configuration)
     for name in policies:
         configuration.policy(name)
     seen = read_overview(configuration, called.clock)
@@ -135,7 +142,7 @@ def _wrong(seen: Overview) -> list[Condition]:
     """Return what is wrong: what is seen now, and what only a daemon can have seen."""
     found = all_conditions(seen)
     known = {(each.kind, each.subject) for each in found}
-    for alarm in seen.alarms:
+    for alarm in seen.own_alarms:
         condition = alarm.condition
         is_new = (condition.kind, condition.subject) not in known
         if is_new and (seen.daemon_alive or condition.kind in _ONLY_ALARMS):
@@ -159,7 +166,7 @@ def _tell_people(called: Invocation, report: Report) -> None:
     elif report.is_known:
         output.result("there is no policy; run drkeeper policy new NAME PATH")
     for status in report.policies:
-        for line in _asides(status):
+        for line in _asides(status, report.seen.host):
             output.result(line)
     for condition in report.wrong:
         output.result("")
@@ -208,11 +215,12 @@ def _rows(policies: Sequence[PolicyStatus], now: datetime, paint: Paint) -> list
             for row, cells in zip(rows, table([["  ", *row[1:]] for row in rows]), strict=True)
             for line in (row[0], cells)
         ]
-    return [lines[0], *(_painted(line, policies, paint) for line in lines[1:])]
+    states = {status.state for status in policies}
+    return [lines[0], *(_painted(line, states, paint) for line in lines[1:])]
 
 
-def _painted(line: str, policies: Sequence[PolicyStatus], paint: Paint) -> str:
-    for state in {status.state for status in policies}:
+def _painted(line: str, states: Collection[PolicyState], paint: Paint) -> str:
+    for state in states:
         marked = f"  {state.value}  "
         if marked in line and state in _COLOURS:
             return line.replace(marked, f"  {paint(state.value, _COLOURS[state])}  ", 1)
@@ -251,9 +259,14 @@ def short(duration: timedelta) -> str:
     return format_duration(duration).replace("min", "m").replace(" ", "")
 
 
-def _asides(status: PolicyStatus) -> list[str]:
-    """Say what a row cannot: since when something runs, or why nothing does."""
-    zone = ZoneInfo(status.zone_name)
+def _asides(status: PolicyStatus, host: str) -> list[str]:
+    """Say what a row cannot: since when something runs, why nothing does, or who did it."""
+    zone, last = ZoneInfo(status.zone_name), status.last_success
+    if last is not None and last.process.host != host:
+        # Right for a pair of machines that see the same data, and otherwise two policies of one name.
+        there, began = safe(last.process.host), moment(last.started_at, zone)
+        text = f"{safe(status.policy)} was last backed up by {there}, not by this machine: {began}"
+        return ["", *paragraph(text)]
     if status.paused_until is not None:
         until = moment(status.paused_until, zone)
         text = f"{status.policy} is paused until {until}: {status.paused_because}"

@@ -100,16 +100,16 @@ def sentences(text: str) -> list[str]:
 
 def moment(instant: datetime, zone: tzinfo) -> str:
     """Write an instant to the second, with its zone."""
-    return local_text(instant.replace(microsecond=0), zone)
+    return local_text(instant, zone)
 
 
 def brief(instant: datetime, now: datetime, zone: tzinfo) -> str:
     """Write an instant shortly: ``02:31 CET`` today, ``Sat 02:31 CET`` this week, else the day."""
     local, today = instant.astimezone(zone), now.astimezone(zone)
     if local.date() == today.date():
-        return f"{local:%H:%M} {local.tzname()}"
+        return f"{local.hour:02}:{local.minute:02} {local.tzname()}"
     if abs(local - today) < _THIS_WEEK:
-        return f"{_DAYS[local.weekday()]} {local:%H:%M} {local.tzname()}"
+        return f"{_DAYS[local.weekday()]} {local.hour:02}:{local.minute:02} {local.tzname()}"
     return f"{local:%Y-%m-%d}"
 
 

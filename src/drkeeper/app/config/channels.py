@@ -1,25 +1,13 @@
-"""From the section ``notify`` to channels, with the secrets that stand elsewhere."""
+"""The channels of a configuration, each made when it is asked for."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from drkeeper.app.config.fields import check_web_address
-from drkeeper.app.config.secrets import find_secret
-from drkeeper.app.config.settings_schema import ChannelSection, variable_of
-from drkeeper.errors import ConfigurationError
-from drkeeper.model.channel import (
-    AppriseChannel,
-    Channel,
-    ChannelKind,
-    EmailChannel,
-    HeartbeatChannel,
-    WebhookChannel,
-)
+from drkeeper.app.config.reading import File
+from drkeeper.model.channel import Channel
 
-_PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
-"""Source: RFC 6409 (submission), RFC 8314 (implicit TLS), RFC 5321."""
-
-_MOST_ADDRESSES: Final = 20
+if TYPE_CHECKING:  # pydantic takes a tenth of a second to import
+    from drkeeper.app.config.settings_schema import ChannelSection
 
 
 class Channels(Mapping[str, Channel]):
@@ -29,95 +17,37 @@ class Channels(Mapping[str, Channel]):
     secret is missing or unfit raises ConfigurationError.
 
     Args:
-        sections: What ``drkeeper.yaml`` says.
+        names: Those that ``drkeeper.yaml`` has.
+        settings: That file, read again when the first channel is asked for.
         variables: The environment.
     """
 
     def __init__(
-        self, sections: Mapping[str, ChannelSection], variables: Mapping[str, str]
+        self, names: Sequence[str], settings: File | None, variables: Mapping[str, str]
     ) -> None:
-        self._sections = sections
+        self._names = names
+        self._settings = settings
         self._variables = variables
+        self._sections: Mapping[str, ChannelSection] | None = None
         self._known: dict[str, Channel] = {}
 
     def __getitem__(self, name: str) -> Channel:
+        if name not in self._names:
+            raise KeyError(name)
         if name not in self._known:
-            self._known[name] = _channel(name, self._sections[name], self._variables)
+            self._known[name] = self._made(name)
         return self._known[name]
 
+    def _made(self, name: str) -> Channel:
+        from drkeeper.app.config.channel_making import make_channel  # noqa: PLC0415 - as above
+        from drkeeper.app.config.parsing import channel_sections  # noqa: PLC0415 - as above
+
+        if self._sections is None:
+            self._sections = channel_sections(self._settings)
+        return make_channel(name, self._sections[name], self._variables)
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._sections)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._sections)
-
-
-def same_variables(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the pairs of channels whose secrets would have the same variables."""
-    first: dict[str, str] = {}
-    pairs = []
-    for name in names:
-        other = first.setdefault(variable_of(name, ""), name)
-        if other != name:
-            pairs.append((other, name))
-    return pairs
-
-
-def _channel(name: str, section: ChannelSection, variables: Mapping[str, str]) -> Channel:
-    return Channel(
-        name=name,
-        kind=_kind(name, section, variables),
-        level=section.level,
-        remind_every=section.remind_every,
-        digest_at=section.digest_at,
-        details=section.details,
-        daemon=section.daemon,
-    )
-
-
-def _kind(name: str, section: ChannelSection, variables: Mapping[str, str]) -> ChannelKind:
-    def secret(what: str) -> str | None:
-        return find_secret(variable_of(name, what), variables, take=False)
-
-    def needed(what: str) -> str:
-        found = secret(what)
-        if found is None:
-            raise ConfigurationError(
-                f"channel {name!r} has no {what}",
-                hint=f"Set DRKEEPER_{variable_of(name, what)}_FILE.",
-            )
-        return found
-
-    def address(what: str, text: str) -> str:
-        try:
-            return check_web_address(text)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"the {what} of channel {name!r} is {error}",
-                hint=f"Correct DRKEEPER_{variable_of(name, what)}.",
-            ) from None
-
-    if section.heartbeat is not None:
-        return HeartbeatChannel(address("URL", needed("URL")), body=section.heartbeat.body)
-    if section.webhook is not None:
-        url = section.webhook.url or address("URL", needed("URL"))
-        return WebhookChannel(url, secret("SECRET"))
-    if section.email is not None:
-        mail = section.email
-        return EmailChannel(
-            server=mail.server,
-            port=mail.port or _PORTS[mail.security],
-            security=mail.security,
-            sender=mail.sender,
-            to=tuple(mail.to),
-            user=mail.user,
-            password=needed("PASSWORD") if mail.user is not None else None,
-            ca=mail.ca,
-        )
-    urls = tuple(needed("URLS").split())
-    if len(urls) > _MOST_ADDRESSES:
-        raise ConfigurationError(
-            f"channel {name!r} has more than {_MOST_ADDRESSES} addresses",
-            hint="Make several channels of it.",
-        )
-    return AppriseChannel(urls)
+        return len(self._names)

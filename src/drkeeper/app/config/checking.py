@@ -13,6 +13,7 @@ from drkeeper.app.config.document import (
     plain_value,
     unknown_key,
 )
+from drkeeper.app.config.fields import NAME
 from drkeeper.app.config.problems import Mark, Problem, excerpt_of
 from drkeeper.app.config.schema import NOT_YET, is_secret_word
 from drkeeper.app.config.settings_schema import SECRET_KEYS, variable_of
@@ -35,7 +36,10 @@ _WORDS = {
 _TAG = "["
 """Begins the names by which pydantic tells the forms of a value apart; no key looks like that."""
 
-_NAME = "only a-z, 0-9, dot, dash and underscore, beginning with a letter or digit"
+_NAME = (
+    "only a-z, 0-9, dot, dash and underscore, at most 63 of them, beginning with a letter or digit"
+)
+_HOST = "only letters, digits, dot, dash and underscore, beginning with a letter or digit"
 
 
 def check(document: Document, model: type[Model]) -> tuple[Model | None, list[Problem]]:
@@ -89,7 +93,7 @@ def _problem(document: Document, details: ErrorDetails, model: type[BaseModel]) 
     if kind == "value_error":
         message = str(details["ctx"]["error"])
     elif kind == "string_pattern_mismatch":
-        message = _NAME
+        message = _NAME if details["ctx"]["pattern"] == NAME else _HOST
     else:
         message = _WORDS.get(kind, message[:1].lower() + message[1:])
     return problem_at(document, where, f"{name}: {message}")

@@ -9,15 +9,12 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from drkeeper.app.config.accepted import read_accepted
-from drkeeper.app.config.channels import Channels, same_variables
-from drkeeper.app.config.checking import check, problem_at
-from drkeeper.app.config.document import Document, read_document
+from drkeeper.app.config.channels import Channels
 from drkeeper.app.config.environment import environment, machine_name
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.config.policies import Surroundings, contradictions, has_commands, policy_of
+from drkeeper.app.config.meaning import keep, recall
 from drkeeper.app.config.problems import InvalidFilesError, Problem, did_you_mean
-from drkeeper.app.config.reading import File, Files, policy_files, read_file, read_files
-from drkeeper.app.config.schema import PolicyFile
+from drkeeper.app.config.reading import Files, policy_files, read_file, read_files
 from drkeeper.app.config.secrets import find_secret
 from drkeeper.app.config.settings import (
     DaemonSettings,
@@ -25,8 +22,6 @@ from drkeeper.app.config.settings import (
     RepositorySettings,
     WebSettings,
 )
-from drkeeper.app.config.settings_schema import RepositorySection, SettingsFile
-from drkeeper.app.config.variables import overlaid
 from drkeeper.clock import Clock, SystemClock
 from drkeeper.errors import ConfigurationError
 from drkeeper.model.channel import Channel
@@ -162,35 +157,26 @@ def configuration_of(
         InvalidFilesError: ``drkeeper.yaml`` is wrong. Wrong policies are in ``problems`` instead.
         ConfigurationError: A variable is wrong.
     """
-    settings = overlaid(_settings(files.settings), variables)
-    around = Surroundings(
-        host=settings.host or machine_name(),
-        zone_name=settings.time_zone,
-        now=now,
-        repositories=settings.repositories,
-        channels=settings.notify,
-        settings=locations.settings,
-    )
-    policies, problems = _policies(files, around)
+    meaning = recall(files, locations, variables)
+    problems: list[Problem] = []
+    if meaning is None:
+        from drkeeper.app.config.parsing import meaning_of  # noqa: PLC0415 - it takes 0.2 s
+
+        meaning, problems = meaning_of(files, locations, variables=variables, now=now)
+        if not problems:
+            keep(meaning, files, locations, variables)
     return Configuration(
-        locations=locations.with_folders(state=settings.state, cache=settings.cache),
-        host=around.host,
-        zone_name=settings.time_zone,
-        repositories={
-            name: _repository(name, section, locations)
-            for name, section in settings.repositories.items()
-        },
-        policies=policies,
+        locations=locations.with_folders(state=meaning.state, cache=meaning.cache),
+        host=meaning.host,
+        zone_name=meaning.zone_name,
+        repositories=meaning.repositories,
+        policies=meaning.policies,
         problems=tuple(problems),
-        channels=Channels(settings.notify, variables),
-        daemon=DaemonSettings(**dict(settings.daemon)),
-        web=WebSettings(
-            listen=settings.web.listen,
-            token=find_secret("WEB_TOKEN", variables, take=False),
-            textfile=Path(settings.web.textfile) if settings.web.textfile else None,
-        ),
-        log=LogSettings(**dict(settings.log)),
-        ledger=_ledger(settings.ledger, variables),
+        channels=Channels(meaning.channels, files.settings, variables),
+        daemon=meaning.daemon,
+        web=replace(meaning.web, token=find_secret("WEB_TOKEN", variables, take=False)),
+        log=meaning.log,
+        ledger=_ledger(meaning.ledger, variables),
     )
 
 
@@ -203,57 +189,13 @@ def load_policy_file(
         InvalidFilesError: It is wrong.
         ConfigurationError: It cannot be read.
     """
+    from drkeeper.app.config.parsing import policy_in  # noqa: PLC0415 - it takes 0.2 s
+    from drkeeper.app.config.policies import Surroundings  # noqa: PLC0415 - as above
+
     around = Surroundings(
         host=host or machine_name(), zone_name=zone_name, now=(clock or SystemClock()).now()
     )
-    document = _document(read_file(path))
-    checked, problems = check(document, PolicyFile)
-    if checked is not None:
-        problems += contradictions(checked, document, around)
-    if checked is None or problems:
-        raise InvalidFilesError(problems)
-    return policy_of(checked, around)
-
-
-def _document(file: File) -> Document:
-    return read_document(str(file.path), file.content)
-
-
-def _settings(file: File | None) -> SettingsFile:
-    if file is None:
-        return SettingsFile()
-    document = _document(file)
-    settings, problems = check(document, SettingsFile)
-    if settings is not None:
-        problems += [
-            problem_at(
-                document,
-                ("notify", name),
-                f"the secrets of channels {other!r} and {name!r} would have the same variables",
-            )
-            for other, name in same_variables(settings.notify)
-        ]
-    if settings is None or problems:
-        raise InvalidFilesError(problems)
-    return settings
-
-
-def _repository(name: str, section: RepositorySection, locations: Locations) -> RepositorySettings:
-    folder = locations.settings.parent
-    keys = folder / section.keys if section.keys else locations.keys / name
-    return RepositorySettings(
-        name=name,
-        store=section.store,
-        keys=keys,
-        endpoint=section.endpoint,
-        region=section.region,
-        path_style=section.path_style,
-        profile=section.profile,
-        ca=section.ca,
-        upload_rate=section.limits.upload,
-        download_rate=section.limits.download,
-        check_within=section.check_within,
-    )
+    return policy_in(read_file(path), around)
 
 
 def _ledger(url: str | None, variables: Mapping[str, str]) -> str | None:
@@ -275,25 +217,3 @@ def _ledger(url: str | None, variables: Mapping[str, str]) -> str | None:
             hint="Write ledger: postgresql://user@host/database.",
         )
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
-
-
-def _policies(files: Files, around: Surroundings) -> tuple[dict[str, Policy], list[Problem]]:
-    policies: dict[str, Policy] = {}
-    places: dict[str, Path] = {}
-    problems = list(files.problems)
-    for file in files.policies:
-        document = _document(file)
-        checked, found = check(document, PolicyFile)
-        if checked is not None and checked.policy in places:
-            message = f"policy {checked.policy!r} is in {places[checked.policy]} already"
-            found.append(problem_at(document, ("policy",), message))
-        elif checked is not None:
-            places[checked.policy] = file.path
-            found += contradictions(checked, document, around)
-            if file.risk and has_commands(checked):
-                message = f"{file.risk}, and these commands run with the rights of drkeeper"
-                found.append(problem_at(document, ("hooks",), message))
-        problems += found
-        if checked is not None and not found:
-            policies[checked.policy] = policy_of(checked, around)
-    return policies, problems

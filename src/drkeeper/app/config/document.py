@@ -19,9 +19,8 @@ from drkeeper.app.config.problems import (
     did_you_mean,
     excerpt_of,
 )
+from drkeeper.app.config.reading import LARGEST_FILE
 
-LARGEST_FILE = 1024 * 1024
-"""Bytes of the largest file that is read; a policy is a page, not a book."""
 DEEPEST = 32
 """Most levels of nesting; the schema has five."""
 MOST_NODES = 100_000

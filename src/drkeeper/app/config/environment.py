@@ -1,7 +1,6 @@
 """The process's environment, read here and nowhere else."""
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def take_secret_variable(name: str) -> str | None:
 def machine_name() -> str:
     """Return the machine's own host name, reduced to what snapshots may carry."""
     name = "".join(
-        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname()
+        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in os.uname().nodename
     )
     return name.strip("-.") or "localhost"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from drkeeper.errors import ConfigurationError
@@ -82,6 +81,8 @@ def excerpt_of(text: str, mark: Mark | None) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return ``; did you mean 'x'?`` when one of ``known`` is close to ``word``, else nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     by_lower = {candidate.lower(): candidate for candidate in known}
     close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -5,12 +5,14 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drkeeper.app.config.document import LARGEST_FILE
 from drkeeper.app.config.files import is_there
 from drkeeper.app.config.locations import Locations
 from drkeeper.app.config.problems import Problem
 from drkeeper.errors import ConfigurationError
 from drkeeper.faults import point
+
+LARGEST_FILE = 1024 * 1024
+"""Bytes of the largest file that is read; a policy is a page, not a book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,19 @@ def read_files(locations: Locations) -> Files:
     problems: list[Problem] = []
     for path in policy_files(locations):
         try:
-            file = read_file(path)
-            risk = file.risk or _risk_of(os.stat(locations.policies), locations.policies)
-            policies.append(replace(file, risk=risk))
-        except OSError as error:
-            message = f"cannot look at {locations.policies}: {error.strerror}"
-            problems.append(Problem(str(path), None, message))
+            policies.append(read_file(path))
         except ConfigurationError as error:
             problems.append(Problem(str(path), None, str(error)))
+    if policies:
+        try:
+            risk = _risk_of(os.stat(locations.policies), locations.policies)
+        except OSError as error:
+            message = f"cannot look at {locations.policies}: {error.strerror}"
+            problems += [Problem(str(file.path), None, message) for file in policies]
+            policies = []
+        else:
+            if risk:
+                policies = [replace(file, risk=file.risk or risk) for file in policies]
     settings = locations.settings
     return Files(
         read_file(settings) if is_there(settings) else None,
@@ -99,12 +106,26 @@ def read_file(path: Path) -> File:
     """
     try:
         point("app.config.reading.read")
-        with open(path, "rb") as file:
-            return File(path, file.read(LARGEST_FILE + 1), _risk_of(os.fstat(file.fileno()), path))
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            status = os.fstat(descriptor)
+            return File(path, _content(descriptor, status.st_size), _risk_of(status, path))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", hint="Name a file that this user may read."
         ) from error
+
+
+def _content(descriptor: int, size: int) -> bytes:
+    """Read a file that is believed to be so large; room for the largest is not made for each."""
+    content = os.read(descriptor, min(size, LARGEST_FILE) + 1)
+    if len(content) == size:
+        return content  # its end was seen
+    while more := os.read(descriptor, LARGEST_FILE + 1 - len(content)):
+        content += more
+    return content
 
 
 def _risk_of(status: os.stat_result, path: Path) -> str:

@@ -5,8 +5,9 @@ removed takes its policy with it. A ``drkeeper.yaml`` that is wrong, or that tak
 it needs, leaves the last good one in force. Everything that is wrong is said all the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -76,10 +77,15 @@ class Reloader:
             ConfigurationError: ``drkeeper.yaml`` is wrong, or cannot be read, and no good version
                 of it is known, of this process or of an earlier one.
         """
-        good = self._good if self._configuration else self._remembered()
+        is_first, usual = self._configuration is None, self._locations.state / NAME
+        good = _Past(lambda: self._remembered(usual) if is_first else self._good)
         self._now = max(self._now, self._clock.now())
         try:
-            settled = self._settled(self._read(good), good)
+            fresh = read_files(self._locations)
+            settled = self._settled(fresh, good)
+            if is_first and good.was_asked and (place := _place(settled.configuration)) != usual:
+                # drkeeper.yaml names another folder.
+                settled = self._settled(fresh, _Past(lambda: self._remembered(place)))
         except ConfigurationError as error:
             if self._configuration is None:
                 raise
@@ -95,9 +101,8 @@ class Reloader:
         self._configuration = replace(settled.configuration, problems=problems, locations=locations)
         return self._configuration, problems
 
-    def _remembered(self) -> Files:
+    def _remembered(self, place: Path) -> Files:
         """Return what an earlier process found right; nothing, when there is no such thing."""
-        place = self._locations.state / NAME
         try:
             files = read_accepted(place) if is_there(place) else _NOTHING
         except ConfigurationError:
@@ -116,57 +121,97 @@ class Reloader:
         self._kept = files
         return ()
 
-    def _read(self, good: Files) -> Files:
-        """Read all files; what is there and cannot be read is replaced by its last good version."""
-        fresh = read_files(self._locations)
+    def _completed(self, fresh: Files, good: "_Past") -> Files:
+        """Replace what is there and cannot be read by its last good version."""
         folder = self._locations.policies
-        if good.policies and not fresh.policies and not is_there(folder):
+        if not fresh.policies and not is_there(folder) and good.files.policies:
             gone = Problem(str(folder), None, "the folder is gone; its policies stay in force")
-            return replace(fresh, policies=good.policies, problems=(gone,))
+            return replace(fresh, policies=good.files.policies, problems=(gone,))
+        if not fresh.problems:
+            return fresh
         unread = {problem.file for problem in fresh.problems}
-        old = tuple(file for file in good.policies if str(file.path) in unread)
+        old = tuple(file for file in good.files.policies if str(file.path) in unread)
         return replace(fresh, policies=(*fresh.policies, *old))
 
-    def _settled(self, fresh: Files, good: Files) -> _Settled:
+    def _settled(self, read: Files, good: "_Past") -> _Settled:
+        fresh = self._completed(read, good)
         try:
             settled = self._with_policies(fresh, good)
         except ConfigurationError as error:
-            if good.settings is None:
+            if good.files.settings is None:
                 raise
             problems = _problems_of(error, self._locations)
         else:
-            if good.settings is None or not _is_one_lost(fresh, settled.files, good):
+            if not settled.problems or good.files.settings is None:
+                return settled
+            if not _is_one_lost(fresh, settled.files, good.files):
                 return settled
             problems = settled.problems
-        settled = self._with_policies(replace(fresh, settings=good.settings), good)
+        settled = self._with_policies(replace(fresh, settings=good.files.settings), good)
         more = tuple(each for each in settled.problems if each not in problems)
         return replace(settled, problems=(*problems, *more))
 
-    def _with_policies(self, fresh: Files, good: Files) -> _Settled:
+    def _with_policies(self, fresh: Files, good: "_Past") -> _Settled:
         """Replace wrong policies by their last good versions, and leave out those without one.
 
         Raises:
             ConfigurationError: ``drkeeper.yaml`` is wrong.
         """
-        old = {file.path: file for file in good.policies}
+        configuration = self._meaning(fresh)
+        first = (*fresh.problems, *configuration.problems)
+        if not configuration.problems:
+            return _Settled(configuration, Files(fresh.settings, fresh.policies), first)
+        old = {file.path: file for file in good.files.policies}
         # A second file of the same name does not push out the one that was there.
-        policies = sorted(fresh.policies, key=lambda file: file.path not in old)
-        first: tuple[Problem, ...] | None = None
+        policies = tuple(sorted(fresh.policies, key=lambda file: file.path not in old))
+        if policies != fresh.policies:
+            configuration = self._meaning(replace(fresh, policies=policies))
+            first = (*fresh.problems, *configuration.problems)
         while True:
-            files = Files(fresh.settings, tuple(policies))
-            configuration = configuration_of(
-                files, self._locations, variables=self._variables, now=self._now
-            )
-            if first is None:
-                first = (*fresh.problems, *configuration.problems)
             wrong = {problem.file for problem in configuration.problems}
-            replaced = [
+            replaced = tuple(
                 old.get(file.path, file) if str(file.path) in wrong else file for file in policies
-            ]
+            )
             if replaced == policies:
                 right = tuple(file for file in policies if str(file.path) not in wrong)
                 return _Settled(configuration, Files(fresh.settings, right), first)
             policies = replaced
+            configuration = self._meaning(replace(fresh, policies=policies))
+
+    def _meaning(self, files: Files) -> Configuration:
+        whole = Files(files.settings, files.policies)
+        return configuration_of(whole, self._locations, variables=self._variables, now=self._now)
+
+
+class _Past:
+    """What was right when it was last looked at; looked for only when something is wrong now.
+
+    Args:
+        ask: Looks for it.
+    """
+
+    def __init__(self, ask: Callable[[], Files]) -> None:
+        self._ask = ask
+        self.was_asked = False
+
+    @cached_property
+    def files(self) -> Files:
+        """The files."""
+        self.was_asked = True
+        return self._ask()
+
+
+def refuse_nothing(configuration: Configuration) -> None:
+    """Keep nobody in the belief that something is kept or looked at; no policy yet is another matter.
+
+    Raises:
+        ConfigurationError: There is neither a ``drkeeper.yaml`` nor a copy of a good one.
+    """
+    settings = configuration.locations.settings
+    if not (configuration.policies or is_there(settings)):
+        raise ConfigurationError(
+            f"there is no {settings}", hint="Run drkeeper init, or say where it is with --config."
+        )
 
 
 def _is_one_lost(fresh: Files, settled: Files, good: Files) -> bool:
@@ -186,10 +231,16 @@ def _problems_of(error: ConfigurationError, locations: Locations) -> tuple[Probl
     return (Problem(str(locations.settings), None, str(error)),)
 
 
-def in_force(locations: Locations, *, clock: Clock) -> Configuration:
-    """Return what a daemon has in force, with what is wrong with the files; change nothing.
+def in_force(locations: Locations, *, clock: Clock, keeps: bool = False) -> Configuration:
+    """Return what a daemon has in force, with what is wrong with the files.
+
+    Args:
+        locations: Where the files are.
+        clock: Tells how far away the ends of pauses are.
+        keeps: Whether a copy is written of what is right, as a daemon does; only one process at a
+            time may. Otherwise nothing is changed.
 
     Raises:
         ConfigurationError: ``drkeeper.yaml`` is wrong, and no good version of it is known.
     """
-    return Reloader(locations, clock=clock, keeps=False).reload()[0]
+    return Reloader(locations, clock=clock, keeps=keeps).reload()[0]

@@ -4,34 +4,27 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.jumps import Times
+from drkeeper.app.daemon.unheard import Unheard
 from drkeeper.app.wiring.execution import Log
-from drkeeper.app.wiring.overview import (
-    Measured,
-    Memory,
-    all_conditions,
-    overview_of,
-    remember,
-)
+from drkeeper.app.wiring.overview import Measured, all_conditions, overview_of
+from drkeeper.app.wiring.remembering import Remembering
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
-from drkeeper.model.absence import at_stake
 from drkeeper.model.alarm import Condition, Subject
 from drkeeper.model.facts import PolicyFacts
 from drkeeper.model.planner import Decision, Why
+from drkeeper.model.stake import at_stake
 from drkeeper.model.status import Overview
 from drkeeper.operations.alarming import reconcile
 
-if TYPE_CHECKING:
-    from drkeeper.ledger.events import Event
-    from drkeeper.ledger.ledger import Ledger
-
-LOOK_EVERY: Final = timedelta(seconds=15)
-"""How often all is looked at when nothing happens: what is overdue is noticed within a minute."""
+LOOK_EVERY: Final = timedelta(seconds=18)
+"""How often all is looked at when nothing happens. Source: ours; together with ``GRACE`` less than the
+minute within which an absence is to be noticed."""
 
 Reachable = Callable[[], Mapping[str, tuple[bool, datetime]]]
 
@@ -57,10 +50,11 @@ class Assessor:
         concerns: Returns what the daemon itself found wrong.
         reachable: Returns which stores answered.
         since_start: Returns how long ago each policy's last run began, by a clock nobody sets.
+        verified_at: Returns when the ledger was last found to be sound; ``None`` for not yet.
         clock: Says for which instant.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it asks, by name
         self,
         *,
         configuration: Callable[[], Configuration],
@@ -68,6 +62,7 @@ class Assessor:
         concerns: Callable[[], Sequence[Condition]],
         reachable: Reachable,
         since_start: Callable[[], Mapping[str, timedelta]],
+        verified_at: Callable[[], datetime | None],
         clock: Times,
     ) -> None:
         self._configuration = configuration
@@ -75,10 +70,11 @@ class Assessor:
         self._concerns = concerns
         self._reachable = reachable
         self._since_start = since_start
+        self._verified_at = verified_at
         self._clock = clock
+        self._unheard = Unheard(clock)
         self._lock = threading.Lock()
-        self._memory = Memory()
-        self._last: Event | None = None
+        self._remembering = Remembering()
         self._points: dict[str, tuple[datetime, float]] = {}
 
     def overview(self) -> Overview:
@@ -89,7 +85,7 @@ class Assessor:
         """
         with self._lock:
             with self._books.opened() as ledger:
-                self._remember(ledger)
+                self._remembering.refresh(ledger)
             return self._judge()
 
     def without_ledger(self) -> Overview:
@@ -99,7 +95,8 @@ class Assessor:
 
     def stakes(self, now: datetime) -> Iterable[Condition]:
         """Return what is at stake at ``now``, from memory alone; never waits."""
-        points, first_seen = self._memory.points, self._memory.seen
+        memory = self._remembering.memory
+        points, first_seen = memory.points, memory.seen
         for name, policy in self._configuration().policies.items():
             seen = first_seen.get(name)
             facts = PolicyFacts(
@@ -111,32 +108,22 @@ class Assessor:
             )
             yield from at_stake(facts)
 
-    def _remember(self, ledger: "Ledger") -> None:
-        """Ask the ledger; what it has no news of is not asked for again."""
-        last = ledger.last_event()
-        if last is not None and self._last is not None and last.hash == self._last.hash:
-            memory = self._memory
-            memory.daemons = ledger.daemons()
-            memory.leases = {lease.run: lease for lease in ledger.leases()}
-            return
-        # Read before it is asked, so that what comes in between is news the next time.
-        self._memory, self._last = remember(ledger), last
-
     def _judge(self) -> Overview:
-        return overview_of(
+        seen = overview_of(
             self._configuration(),
-            self._memory,
+            self._remembering.memory,
             self._clock.now(),
             extra=self._concerns(),
             reachable=self._reachable(),
             measured=Measured(self._since_point(), self._since_start()),
         )
+        return replace(self._unheard.kept(seen), verified_at=self._verified_at())
 
     def _since_point(self) -> dict[str, timedelta]:
         """Measure the age of each newest point by a clock that nobody sets, from its first sight."""
         now, boot_s = self._clock.now(), self._clock.since_boot()
         ages: dict[str, timedelta] = {}
-        for name, newest in self._memory.points.items():
+        for name, newest in self._remembering.memory.points.items():
             at, seen_s = self._points.get(name, (None, 0.0))
             if at != newest.consistent_at:
                 age = max(now - newest.consistent_at, timedelta())

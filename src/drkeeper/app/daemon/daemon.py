@@ -4,16 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from drkeeper import __version__
-from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.files import make_private
 from drkeeper.app.config.locations import Locations
-from drkeeper.app.config.reloading import Reloader
+from drkeeper.app.config.reloading import Reloader, in_force, refuse_nothing
 from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.daemon.lock import only_daemon
 from drkeeper.app.daemon.loud import log
@@ -31,6 +29,7 @@ from drkeeper.app.wiring.logs.redacting import Redactor
 from drkeeper.app.wiring.logs.setup import set_up_logging
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
+from drkeeper.heap import share_one_heap
 
 _SIGNALLED: Final = 128
 """Source: POSIX shell, "Exit status": a process that a signal ended."""
@@ -62,6 +61,7 @@ def run_daemon(around: Circumstances) -> int:
         RunningError: Another daemon works with the same state directory.
         DrkeeperError: The state directory cannot be used.
     """
+    share_one_heap()
     environment, clock = around.environment, around.clock
     supervisor = Supervisor(
         environment.get("NOTIFY_SOCKET"),
@@ -71,30 +71,27 @@ def run_daemon(around: Circumstances) -> int:
         ),
     )
     supervisor.status("reading the configuration")
-    reloader = Reloader(around.locations, clock=clock, variables=environment)
-    in_force = Accepted(reloader, clock=clock, log=log)
-    configuration = in_force.configuration()
+    configuration = in_force(around.locations, clock=clock)
+    refuse_nothing(configuration)
     make_private(configuration.locations.state)
     redactor = Redactor(secrets_of_environment(environment))
     signals = Signals()
-    with _alone(configuration), signals.heard():
+    # Any number of daemons may share a ledger; what is in the folder is the work of one, and before
+    # it is known who that is nothing is written there.
+    with only_daemon(configuration.locations.state), signals.heard():
+        reloader = Reloader(around.locations, clock=clock, variables=environment)
+        accepted = Accepted(reloader, clock=clock, log=log)
+        configuration = accepted.configuration()
         file = set_up_logging(
             configuration.log, redactor=redactor, clock=clock, environment=environment
         )
         try:
             daemon = _Daemon(
-                around, in_force, supervisor=supervisor, signals=signals, redactor=redactor
+                around, accepted, supervisor=supervisor, signals=signals, redactor=redactor
             )
             return daemon.live()
         finally:
             file.close()
-
-
-def _alone(configuration: Configuration) -> AbstractContextManager[None]:
-    """Be the only one on a ledger in a file; a shared one is for any number of daemons."""
-    if configuration.ledger is not None:
-        return nullcontext()
-    return only_daemon(configuration.locations.state)
 
 
 class _Daemon:

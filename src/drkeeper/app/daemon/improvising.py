@@ -5,7 +5,7 @@ goes on from memory. Such a run cannot be recorded; the recovery point that it m
 repository. When the ledger works again it decides anew, and may have the slot run once more.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from drkeeper.clock import Clock
@@ -14,7 +14,7 @@ from drkeeper.model.policy import Policy
 
 
 class Improviser:
-    """Remembers what was planned, and what has been begun from memory since.
+    """Remembers what was planned, and what has been begun since.
 
     Args:
         clock: Says how long the trouble has lasted.
@@ -32,11 +32,15 @@ class Improviser:
     def learn(self, decisions: Mapping[str, Decision], now: datetime) -> None:
         """Remember what the ledger's history says."""
         self._decisions, self._known_at = decisions, now
+        self._begun.clear()
+
+    def began(self, policies: Iterable[str], now: datetime) -> None:
+        """Remember what was begun since."""
+        self._begun |= dict.fromkeys(policies, now)
 
     def over(self) -> None:
         """The ledger works: nothing is begun from memory."""
         self._trouble_s = None
-        self._begun.clear()
 
     def due(
         self, policies: Mapping[str, Policy], running: Collection[str], now: datetime
@@ -58,7 +62,7 @@ class Improviser:
             for name, policy in policies.items()
             if name not in running and not _is_paused(policy, now) and self._is_due(policy, now)
         ]
-        self._begun |= {policy.name: now for policy in found}
+        self.began((policy.name for policy in found), now)
         return found
 
     def _is_due(self, policy: Policy, now: datetime) -> bool:

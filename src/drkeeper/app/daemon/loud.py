@@ -8,6 +8,7 @@ _LOUD: Final = {
     "alarm.raised": "warning",
     "alarms.kept_in_memory": "warning",
     "configuration.needs_restart": "warning",
+    "configuration.without_policies": "warning",
     "executor.failed": "critical",
     "executor.settling_failed": "error",
     "ledger.unavailable": "error",

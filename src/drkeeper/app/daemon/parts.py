@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from drkeeper.app.config.configuration import Configuration
-from drkeeper.app.config.locations import ACCEPTED, Locations
+from drkeeper.app.config.locations import Locations
 from drkeeper.app.daemon.assessing import LOOK_EVERY, Assessor, Rounder
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.clockwork import Clockwork
@@ -24,8 +23,10 @@ from drkeeper.app.daemon.verifying import Verifier
 from drkeeper.app.daemon.watchdog import Actions, Patience, Watchdog
 from drkeeper.app.daemon.window import Window
 from drkeeper.app.wiring.channels import Courier
-from drkeeper.app.wiring.children import Ended, Program, this_program
+from drkeeper.app.wiring.children import Program, this_program
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
+from drkeeper.app.wiring.ownership import looks_after
 from drkeeper.app.wiring.places import Places
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.clock import Clock
@@ -40,8 +41,6 @@ _PATIENCE = timedelta(seconds=10)
 _IMPROVISE_AFTER = 4
 """Ticks for which the ledger may be in trouble before runs begin without it."""
 _END_OF_TICK = timedelta(seconds=2)
-_COSTS = 400
-"""A look takes one part in so many of the time, at most: with many policies it comes less often."""
 _FIRST_TICK = timedelta(seconds=60)
 """A ledger that is in trouble does not keep the daemon from being ready to tell so."""
 
@@ -101,6 +100,7 @@ class Parts:
         """Go on with what is in force now."""
         configuration = self._in_force.configuration()
         self.executor.places = _places(configuration)
+        self.executor.program = self._program.reading(configuration.locations.accepted)
         self._courier.reload(configuration)
         self.tick_rounds.call()
         self._look_rounds.call()
@@ -180,8 +180,9 @@ class Parts:
 
     def _run_ended(self, end: Ended) -> None:
         self._starts.began(end.policy, timedelta(seconds=end.seconds))
-        why = str(end.error.get("message", "")) if end.error else ""
-        self._courier.run_ended(end.policy, end.run, end.code, figures=end.summary, why=why)
+        if not end.is_elsewhere:
+            why = str(end.error.get("message", "")) if end.error else ""
+            self._courier.run_ended(end.policy, end.run, end.code, figures=end.summary, why=why)
         self._supervisor.status(self.doing())
         self.tick_rounds.call()
         self._look_rounds.call()
@@ -227,8 +228,13 @@ class Parts:
             program.variables,
             self._at_start.daemon.probe_every,
             clock=self._clock,
-            on_look=self._look_rounds.call,
+            on_look=self._probed,
         )
+
+    def _probed(self) -> None:
+        answers = self._prober.reachable()
+        self.executor.doubtful = {name for name, (good, _) in answers.items() if not good}
+        self._look_rounds.call()
 
     @cached_property
     def verifier(self) -> Verifier:
@@ -246,6 +252,7 @@ class Parts:
         """Shows everything."""
         return Window(
             self._at_start.web,
+            host=self._at_start.host,
             overview=self._assessor_with(self._page_books).overview,
             reader=LedgerReader(self._in_force.configuration, self._page_books.ledger, self._clock),
             clock=self._clock,
@@ -265,14 +272,12 @@ class Parts:
             concerns=self._wrong,
             reachable=self._prober.reachable,
             since_start=self._starts.passed,
+            verified_at=lambda: self.verifier.verified_at,
             clock=self._clock,
         )
 
     def _look(self) -> None:
-        began_s = self._clock.monotonic()
         seen = self._rounder.look()
-        took = timedelta(seconds=self._clock.monotonic() - began_s)
-        self._look_rounds.patience = min(max(LOOK_EVERY, took * _COSTS), LOOK_EVERY * 3)
         self._window.open()
         self._window.write(seen)
         self.verifier.verify_when_due()
@@ -282,18 +287,7 @@ class Parts:
 
     def _is_mine(self, subject: Subject) -> bool:
         """Whether this daemon is the one to say that something about ``subject`` is over."""
-        if not self._is_shared:
-            return True
-        now = self._in_force.configuration()
-        match subject.kind:
-            case "policy":
-                return subject.name in now.policies
-            case "repository":
-                return subject.name in now.repositories
-            case "channel":
-                return subject.name in now.channels
-            case _:
-                return subject.name == now.host
+        return looks_after(self._in_force.configuration())(subject)
 
     # ------------------------------------------------------------ watching
 
@@ -353,11 +347,7 @@ class Parts:
     @cached_property
     def _program(self) -> Program:
         """How runs are started: by the files that the daemon has found to be right."""
-        program = this_program(self._locations.settings)
-        accepted = self._at_start.locations.accepted
-        if accepted is None:
-            return program
-        return replace(program, variables={**program.variables, ACCEPTED: str(accepted)})
+        return this_program(self._locations.settings, self._at_start.locations.accepted)
 
 
 def _places(configuration: Configuration) -> Places:

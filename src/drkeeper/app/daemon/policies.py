@@ -1,19 +1,18 @@
 """The configuration that is in force, and how it is read again."""
 
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.problems import Problem
 from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.wiring.execution import Log
+from drkeeper.app.wiring.wrong_files import wrong_files
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
-from drkeeper.model.alarm import AlarmKind, Condition, Subject
+from drkeeper.model.alarm import AlarmKind, Subject
 
-_SHOWN: Final = 3
-"""Problems that an alarm names; ``drkeeper policy check`` shows all."""
+_THEN: Final = ", then run systemctl reload drkeeper"
 
 
 class Reloads(Protocol):
@@ -65,28 +64,9 @@ class Accepted:
         configuration = self._configuration
         daemon = Subject("daemon", configuration.host)
         count, wrong = len(configuration.policies), len(self._problems)
-        self._log("configuration.read", policies=count, problems=wrong)
+        event = "configuration.read" if count else "configuration.without_policies"
+        self._log(event, policies=count, problems=wrong)
         if not self._problems:
             concerns.drop(AlarmKind.CONFIGURATION_INVALID, daemon)
             return
-        concerns.hold(_invalid(self._problems, daemon, self._clock))
-
-
-def _invalid(problems: Sequence[Problem], daemon: Subject, clock: Clock) -> Condition:
-    files = list(dict.fromkeys(problem.file for problem in problems))
-    named = "; ".join(_line(problem) for problem in problems[:_SHOWN])
-    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    verb = "file is" if len(files) == 1 else "files are"
-    return Condition(
-        AlarmKind.CONFIGURATION_INVALID,
-        daemon,
-        f"{len(files)} {verb} wrong on {daemon.name}, and what they said before goes on: "
-        f"{named}{more}",
-        "Run drkeeper policy check, correct the files, then run systemctl reload drkeeper.",
-        clock.now(),
-    )
-
-
-def _line(problem: Problem) -> str:
-    where = f":{problem.mark.line}:{problem.mark.column}" if problem.mark else ""
-    return f"{problem.file}{where}: {problem.message}"
+        concerns.hold(wrong_files(self._problems, daemon, self._clock.now(), then=_THEN))

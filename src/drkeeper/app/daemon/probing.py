@@ -75,10 +75,12 @@ class Prober:
             return dict(self._answers)
 
     def look(self) -> None:
-        """Ask all stores and remember the answers."""
+        """Ask all stores and remember the answers; those of a look that is cut short are not."""
         answers = self._ask()
         if not all(answers.values()) and not self._ended.wait(self._second_look_s):
             answers |= self._ask()
+        if self._ended.is_set():
+            return
         now = self._clock.now()
         with self._lock:
             self._answers.update({name: (good, now) for name, good in answers.items()})
@@ -86,6 +88,8 @@ class Prober:
     def _work(self) -> None:
         while not self._ended.is_set():
             self.look()
+            if self._ended.is_set():
+                return
             self._on_look()
             self._ended.wait(self._every.total_seconds())
 

@@ -15,7 +15,7 @@ class Rounds:
     Args:
         work: What is done; an exception ends the round, not the thread.
         clock: Times the rounds.
-        patience: How long a call is waited for before a round is done without; may be changed.
+        patience: How long a call is waited for before a round is done without.
         name: Of the thread.
         on_error: Told of what ``work`` raised.
     """
@@ -31,7 +31,7 @@ class Rounds:
     ) -> None:
         self._work = work
         self._clock = clock
-        self.patience = patience
+        self._patience = patience
         self._on_error = on_error
         self._called = threading.Event()
         self._ending = False
@@ -68,7 +68,7 @@ class Rounds:
 
     def _go_round(self) -> None:
         while True:
-            self._called.wait(self.patience.total_seconds())
+            self._called.wait(self._patience.total_seconds())
             self._called.clear()
             if self._ending:
                 return

@@ -1,7 +1,7 @@
 """One tick: read the ledger, plan, queue what is due, begin what is queued."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -9,7 +9,8 @@ from drkeeper import __version__
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.improvising import Improviser
-from drkeeper.app.wiring.execution import Log, Running
+from drkeeper.app.wiring.children import Running
+from drkeeper.app.wiring.execution import Log
 from drkeeper.app.wiring.planning import Due, Planner, queue_due
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
@@ -36,6 +37,10 @@ class Executes(Protocol):
 
     def running(self) -> Mapping[RunId, Running]:
         """Return the runs that go on here."""
+        ...
+
+    def policies(self) -> Collection[str]:
+        """Return the policies of which a run goes on here, or waits for a place."""
         ...
 
 
@@ -96,8 +101,6 @@ class Tick:
         self._planned: Configuration | None = None
         self._replan = False
         self._asked_s: float | None = None
-        self.seen_at: datetime | None = None
-        """When the ledger was last read whole, by the wall clock; ``None`` before."""
 
     def replan(self) -> None:
         """Believe nothing at the next tick that was planned before; from any thread."""
@@ -136,12 +139,12 @@ class Tick:
                 self._executor.start(configuration.policies[name], run)
         point("app.daemon.tick.beating")
         ledger.beat(__version__, self._began_at)
-        self.seen_at = now
 
     def _begin(
         self, configuration: Configuration, ledger: "Ledger", decisions: Mapping[str, Decision]
     ) -> set[RunId]:
         due: list[Due] = queue_due(configuration, ledger, decisions)
+        self._improviser.began([each.policy.name for each in due], self._clock.now())
         for each in due:
             decision = each.decision
             again = decision is not None and decision.attempt > 1
@@ -159,7 +162,7 @@ class Tick:
 
     def _improvise(self, configuration: Configuration, now: datetime) -> None:
         """Begin what is due without the ledger, when it has been in trouble for a while."""
-        here = {run.policy for run in self._executor.running().values()}
+        here = self._executor.policies()
         for policy in self._improviser.due(configuration.policies, here, now):
             run = RunId(secrets.token_hex(8))
             self._log("run.improvised", run=run, policy=policy.name)

@@ -42,6 +42,10 @@ class Workers(Protocol):
         """Return the runs that go on."""
         ...
 
+    def alive(self) -> bool:
+        """Whether it does its work at all."""
+        ...
+
     def moved(self) -> float:
         """Return the monotonic time at which one of them last moved something, or began."""
         ...
@@ -147,6 +151,8 @@ class Watchdog:
             self._actions.nudge()
 
     def _working(self) -> bool:
+        if not self._workers.alive():
+            return False  # nothing would ever run again
         if not self._workers.running():
             return True
         still_s = self._clock.monotonic() - self._workers.moved()

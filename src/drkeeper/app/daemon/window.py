@@ -9,9 +9,10 @@ from drkeeper.app.web.metrics import metrics_text
 from drkeeper.app.web.reading import Reader
 from drkeeper.app.web.textfile import write_textfile
 from drkeeper.app.wiring.execution import Log
+from drkeeper.app.wiring.ownership import setting
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
-from drkeeper.model.alarm import AlarmKind, Condition, Subject
+from drkeeper.model.alarm import AlarmKind, Condition
 from drkeeper.model.status import Overview
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Window:
 
     Args:
         settings: Where.
+        host: Name of this machine.
         overview: Looks at everything now.
         reader: Answers about the rest.
         clock: Measures.
@@ -38,6 +40,7 @@ class Window:
         self,
         settings: WebSettings,
         *,
+        host: str,
         overview: Callable[[], Overview],
         reader: Reader,
         clock: Clock,
@@ -46,6 +49,7 @@ class Window:
         log: Log,
     ) -> None:
         self._settings = settings
+        self._host = host
         self._overview = overview
         self._reader = reader
         self._clock = clock
@@ -103,7 +107,7 @@ class Window:
     def _trouble(self, message: str, error: DrkeeperError, name: str = "web") -> None:
         condition = Condition(
             AlarmKind.CONFIGURATION_INVALID,
-            Subject("setting", name),
+            setting(name, self._host),
             message,
             error.hint or "Correct drkeeper.yaml, then restart the daemon.",
             self._clock.now(),
@@ -112,4 +116,4 @@ class Window:
             self._log("web.unavailable" if name == "web" else "textfile.unwritten", error=message)
 
     def _over(self, name: str) -> None:
-        self._concerns.drop(AlarmKind.CONFIGURATION_INVALID, Subject("setting", name))
+        self._concerns.drop(AlarmKind.CONFIGURATION_INVALID, setting(name, self._host))

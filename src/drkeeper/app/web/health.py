@@ -107,7 +107,7 @@ def _told(overview: Overview, name: str, kind: AlarmKind, verdict: Verdict) -> C
 
 
 def _scheduler(overview: Overview) -> Component:
-    last = max((beat.beat_at for beat in overview.daemons), default=None)
+    last = overview.beat_at
     if not overview.daemon_alive or last is None:
         hint = "Run systemctl status drkeeper, or drkeeper daemon in the foreground."
         return Component("scheduler", Verdict.FAILING, "no daemon runs", hint, last)

@@ -174,15 +174,12 @@ def _daemon(overview: Overview) -> list[Metric]:
             "drkeeper_queue_depth", "Runs that are due and wait for room.", overview.queue_depth
         )
     ]
-    # Daemons that share a ledger each tell of themselves: one that lives must not hide a dead one.
-    own = [beat for beat in overview.daemons if beat.process.host == overview.host]
-    beats = [beat.beat_at for beat in own or overview.daemons]
-    if beats:
+    if overview.beat_at is not None:
         found.append(
             GaugeMetricFamily(
                 "drkeeper_scheduler_heartbeat_timestamp_seconds",
                 "When the daemon last looked at all its policies.",
-                max(beats).timestamp(),
+                overview.beat_at.timestamp(),
             )
         )
     if overview.verified_at is not None:

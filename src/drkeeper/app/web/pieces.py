@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from drkeeper.app.web.markup import Child, Markup, link, tag
 from drkeeper.app.web.words import ago, moment, sentence, short, span, zone_of
-from drkeeper.model.alarm import Alarm, AlarmKind, Level
+from drkeeper.model.alarm import Alarm, Level
 from drkeeper.model.run import Run, RunState
 from drkeeper.model.status import Overview, PolicyState, PolicyStatus
 
@@ -173,11 +173,6 @@ def notice(tone: str, title: Child, *body: Child) -> Markup:
     return tag("div", tag("p", title, class_="notice-title"), body, class_=f"notice {tone}")
 
 
-def kind_words(kind: AlarmKind) -> str:
-    """Return what is wrong in words: ``RPO violated``."""
-    return kind.value.replace("-", " ").replace("rpo", "RPO")
-
-
 def subject_link(alarm: Alarm) -> Markup:
     """Return what an alarm is about, with its page if it has one."""
     subject = alarm.condition.subject
@@ -193,12 +188,12 @@ def alarm_card(alarm: Alarm, zone: ZoneInfo, now: datetime) -> Markup:
     tone, sign = _LEVEL[condition.level]
     head = tag(
         "p",
-        badge(tone, sign, kind_words(condition.kind)),
+        badge(tone, sign, condition.kind.words),
         " ",
         subject_link(alarm),
         class_="alarm-head",
     )
-    message = tag("p", sentence(condition.message), class_="alarm-message")
+    message = tag("p", sentence(condition.what), class_="alarm-message")
     what_next = tag("p", tag("strong", "Next: "), condition.hint)
     since = tag("p", "Since ", _since(alarm, zone, now), class_="alarm-since muted")
     return tag("li", head, message, what_next, since, class_=f"alarm {tone}")

@@ -8,12 +8,12 @@ from drkeeper.model.status import Overview
 
 
 def urgent(overview: Overview) -> list[Alarm]:
-    """Return what is wrong, the most urgent and then the oldest first; each thing once.
+    """Return what is wrong here, the most urgent and then the oldest first; each thing once.
 
-    Open alarms of the ledger, and conditions that nobody has raised yet: without a daemon nobody
+    Open alarms of the ledger that are about this machine, and conditions that nobody has raised yet: without a daemon nobody
     does. Those have the alarm number 0.
     """
-    found = {_key(alarm.condition): alarm for alarm in overview.alarms}
+    found = {_key(alarm.condition): alarm for alarm in overview.own_alarms}
     for condition in _conditions(overview):
         if _key(condition) not in found:
             found[_key(condition)] = Alarm(0, condition, condition.since)

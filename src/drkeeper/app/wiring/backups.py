@@ -233,7 +233,15 @@ class _Run:
         settings = _limited(configuration.repository(policy.repository), policy)
         for folder in (locations.cache, locations.state):
             make_private(folder)
-        repository, key = open_for_backup(settings, locations.state, clock, self._passphrase)
+        ending = self._choices.ending
+        repository, key = open_for_backup(
+            settings,
+            locations.state,
+            clock,
+            self._passphrase,
+            # Who ends the run waits for what is on its way, and not for as long as a limit would.
+            hurried=lambda: ending.wanted,
+        )
         report = back_up(
             BackupRequest(
                 policy=policy.name,
@@ -249,7 +257,7 @@ class _Run:
                 tags={**policy.tags, **self._choices.tags},
                 allow_shrink=self._choices.allow_shrink,
                 options=_options(policy, local=folder_of(settings) is not None),
-                ending=self._choices.ending,
+                ending=ending,
             ),
             self._on_progress,
         )

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from drkeeper.app.config.configuration import Configuration
+from drkeeper.app.wiring.audiences import audiences_of
 from drkeeper.app.wiring.heartbeats import Heartbeats, voice_for
 from drkeeper.app.wiring.overview import all_conditions
 from drkeeper.app.wiring.told import Told, failing_before
@@ -29,7 +30,6 @@ from drkeeper.notify.base import Beat, Notifier, Occasion
 from drkeeper.operations.delivering import Letterbox, Outcome, Patience, Trouble
 from drkeeper.operations.notifying import (
     GATHERED,
-    Audience,
     Audiences,
     Delivery,
     Situation,
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
 _LOOK_EVERY_S: Final = 60.0
-"""How often it is looked what is due when no alarm was raised or cleared. Source: ours."""
+"""How often it is looked what is due when no alarm was raised or cleared, and no delivery came to
+an end. Source: ours."""
 _REMEMBERED: Final = timedelta(days=2)
 """How long after its end an alarm's messages are still tried."""
 _LAST_WORDS: Final = timedelta(minutes=1)
@@ -67,34 +68,6 @@ def open_notifier(channel: Channel, clock: Clock) -> Notifier:
             from drkeeper.notify.apprise import AppriseNotifier  # noqa: PLC0415 - an extra
 
             return AppriseNotifier(urls)
-
-
-def audiences_of(configuration: Configuration, channels: Iterable[Channel]) -> Audiences:
-    """Return who is told about what.
-
-    A policy that names no channel tells all that are no heartbeats: silence must be asked for. So
-    does a repository through the policies that use it.
-    """
-    known = list(channels)
-    people = frozenset(each.name for each in known if not isinstance(each.kind, HeartbeatChannel))
-    policies = {
-        name: Audience(frozenset(policy.notify) or people, policy.zone, policy.zone_name)
-        for name, policy in configuration.policies.items()
-    }
-    zone = ZoneInfo(configuration.zone_name)
-    about_all = frozenset(each.name for each in known if each.daemon)
-    repositories = {}
-    for name in configuration.repositories:
-        users = sorted(
-            each.name for each in configuration.policies.values() if each.repository == name
-        )
-        told = frozenset[str]().union(*(policies[user].channels for user in users)) or about_all
-        repositories[name] = Audience(told, zone, configuration.zone_name, tuple(users))
-    return Audiences(
-        everything=Audience(about_all, zone, configuration.zone_name),
-        policies=policies,
-        repositories=repositories,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +115,20 @@ class Courier:
         self._told = Told(open_ledger, clock=clock)
         self._heartbeats = Heartbeats(self._offer, clock=clock)
         self._remembered: dict[str, Trouble] = {}
+        self._lock = threading.Lock()
         self._untold: dict[tuple[AlarmKind, Subject], Alarm] = {}
         self._recorded: frozenset[tuple[AlarmKind, Subject]] = frozenset()
         self._looked_s: float | None = None
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[tuple[int, ...], ...] = ()
         self._left: list[Letterbox] = []
         self._wiring = self._wired(configuration, None)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Begin to deliver, with what the ledger says of channels that did not work before."""
+        with suppress(DrkeeperError), self._open_ledger() as ledger:
+            since = self._clock.now() - _REMEMBERED
+            told = ledger.last_notifications(cleared_since=since)
+            self._remembered = failing_before(told, {})
         self._running = True
         for box in self._wiring.boxes.values():
             box.begin()
@@ -200,7 +178,10 @@ class Courier:
             (alarm.condition.kind, alarm.condition.subject) for alarm in overview.alarms
         )
         self._settle_untold(overview)
-        seen, now_s = tuple(alarm.id for alarm in overview.alarms), self._clock.monotonic()
+        # What ends while it is looked has been passed over, or seen as it was before: hence first.
+        ends = tuple(box.ended for box in self._wiring.boxes.values())
+        seen = (tuple(alarm.id for alarm in overview.alarms), ends)
+        now_s = self._clock.monotonic()
         recent = self._looked_s is not None and now_s - self._looked_s < _LOOK_EVERY_S
         if recent and seen == self._seen:
             return
@@ -219,12 +200,13 @@ class Courier:
         to be over by the first ``tick`` that finds it gone. From any thread.
         """
         now = self._clock.now()
-        new = {
-            (each.kind, each.subject): Alarm(0, each, now)
-            for each in conditions
-            if (each.kind, each.subject) not in self._untold.keys() | self._recorded
-        }
-        self._untold |= new
+        with self._lock:
+            new = {
+                (each.kind, each.subject): Alarm(0, each, now)
+                for each in conditions
+                if (each.kind, each.subject) not in self._untold.keys() | self._recorded
+            }
+            self._untold |= new
         self._tell_all(tuple(new.values()), Occasion.ENTERED)
 
     def run_began(self, policy: str, run: RunId) -> None:
@@ -305,7 +287,7 @@ class Courier:
         ledger, since = self._ledger, overview.at - _REMEMBERED
         self._told.settle(ledger)
         told = self._told.over(ledger.last_notifications(cleared_since=since))
-        self._remembered = failing_before(told)
+        self._remembered = failing_before(told, self._remembered)
         over = [
             alarm
             for alarm in ledger.alarms()
@@ -332,7 +314,7 @@ class Courier:
         if any(box.holds(item.alarm) for item in delivery.items) or box.offer(delivery):
             return
         # Remembered as not told, so that it is told later even if it is over by then.
-        new = tuple(item for item in delivery.items if (box.name, item.alarm) not in told)
+        new = tuple(item for item in delivery.items if (delivery.book, item.alarm) not in told)
         if new:
             outcome = Outcome(delivered=False, detail="the channel is left alone after a failure")
             self._told.keep(replace(delivery, items=new), outcome)
@@ -367,12 +349,15 @@ class Courier:
         if not self._untold:
             return
         holding = {(each.kind, each.subject) for each in all_conditions(overview)}
-        over = []
-        for key, alarm in list(self._untold.items()):
-            if key not in holding or key in self._recorded:
-                del self._untold[key]
-            if key not in holding:
-                over.append(replace(alarm, cleared_at=overview.at))
+        with self._lock:
+            untold = self._untold
+            gone = [alarm for key, alarm in untold.items() if key not in holding]
+            self._untold = {
+                key: alarm
+                for key, alarm in untold.items()
+                if key in holding and key not in self._recorded
+            }
+        over = [replace(alarm, cleared_at=overview.at) for alarm in gone]
         self._tell_all(over, Occasion.LEFT)
 
     def _tell_all(self, alarms: Sequence[Alarm], occasion: Occasion) -> None:

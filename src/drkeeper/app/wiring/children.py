@@ -18,16 +18,17 @@ from typing import IO, Final
 
 from drkeeper.app.config.environment import environment, run_environment, take_secret_variable
 from drkeeper.app.config.locations import ACCEPTED
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.clock import Clock
 from drkeeper.faults import point
-from drkeeper.model.run import RunFailure, RunId, RunState
+from drkeeper.model.run import RunId
 from drkeeper.operations import kinship
 
-DONE: Final = frozenset({0, 3})
-"""Exit codes of runs that made a snapshot. Source: docs/exit-codes.md."""
 LONGEST_LINE: Final = 64 * 1024
 """Bytes of a line that are looked at."""
 _READ_BYTES: Final = 65536
+_LAST_READS: Final = 16
+"""A pipe holds no more. Source: pipe(7), /proc/sys/fs/pipe-max-size."""
 _PASSPHRASE: Final = "DRKEEPER_PASSPHRASE"  # noqa: S105 - the name of the variable
 _PASSWORD: Final = "DRKEEPER_LEDGER_PASSWORD"  # noqa: S105 - the name of the variable
 _WITHHELD: Final = (
@@ -96,51 +97,22 @@ def this_program(settings: Path, accepted: Path | None = None) -> Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child ended.
+class Running:
+    """A run that goes on here.
 
     Attributes:
-        policy: What it ran.
-        run: Its row in the ledger.
-        code: Exit code; ``None`` when a signal ended it.
-        signal: That signal.
-        seconds: How long it lived.
-        error: The last error it told: ``error``, ``message``, ``code``, ``hint``.
-        summary: What it told at its end.
-        asked: Whether it was asked to end.
+        policy: Name of the policy.
+        pid: Its process.
+        began_at: When it was started, by the monotonic clock.
+        moved_at: When its progress last changed, likewise.
+        progress: What it last told: ``phase``, ``files``, ``plain_bytes``, ``stored_bytes``.
     """
 
     policy: str
-    run: RunId
-    code: int | None
-    signal: int | None = None
-    seconds: float = 0.0
-    error: Mapping[str, object] | None = None
-    summary: Mapping[str, object] | None = None
-    asked: bool = False
-
-    @property
-    def how(self) -> str:
-        """Say how it ended, in words."""
-        if self.signal is not None:
-            return f"was killed by signal {self.signal}"
-        return f"ended with exit code {self.code}"
-
-
-def verdict_on(ended: Ended) -> tuple[RunState, RunFailure]:
-    """Return what to record of a run whose child did not record anything."""
-    told = ended.error or {}
-    message = told.get("message")
-    if ended.code in DONE:
-        text = "the ledger did not take what the run recorded"
-        return RunState.WARNINGS, RunFailure("LedgerError", text, ended.code or 0)
-    hint = told.get("hint")
-    return RunState.FAILED, RunFailure(
-        kind=str(told.get("error") or "ProcessError"),
-        message=str(message) if message else f"the process of the run {ended.how}",
-        exit_code=ended.code or 1,
-        hint=str(hint) if hint else "Read the log of the run.",
-    )
+    pid: int
+    began_at: float
+    moved_at: float
+    progress: Mapping[str, object]
 
 
 class Child:
@@ -188,6 +160,11 @@ class Child:
     def pid(self) -> int:
         """Number of its process, and of its session."""
         return self._process.pid
+
+    @property
+    def running(self) -> Running:
+        """Say how far it is."""
+        return Running(self.policy, self.pid, self.began_at, self.moved_at, self.progress)
 
     @property
     def descriptors(self) -> list[int]:
@@ -238,8 +215,8 @@ class Child:
         """Close everything and say how it ended; only when it is dead."""
         for stream, lines in self._streams.values():
             with suppress(OSError):
-                while data := os.read(stream.fileno(), _READ_BYTES):
-                    lines.take(data)
+                for _ in range(_LAST_READS):  # somebody may have taken the other end along
+                    lines.take(os.read(stream.fileno(), _READ_BYTES))
             lines.end()
             stream.close()
         self._streams.clear()
@@ -253,6 +230,7 @@ class Child:
             error=self._error,
             summary=self._summary,
             asked=self.asked,
+            pid=self.pid,
         )
 
     def _told(self, line: str) -> None:

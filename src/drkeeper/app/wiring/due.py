@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.environment import environment
 from drkeeper.app.config.files import is_there, make_private
-from drkeeper.app.wiring.children import Ended, this_program
+from drkeeper.app.wiring.children import this_program
+from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Log, Surroundings, silent
 from drkeeper.app.wiring.logs.known import secrets_of_environment
 from drkeeper.app.wiring.logs.redacting import Redactor
@@ -77,6 +78,7 @@ def run_due(
 
     Raises:
         LedgerError: The ledger cannot be read or written: what was done could not be known.
+        RuntimeError: Nobody looks after the runs any more; a defect.
     """
     ended: list[Ended] = []
     some = threading.Event()
@@ -103,6 +105,8 @@ def run_due(
         for run, name in runs.items():
             executor.start(configuration.policies[name], run, again=again.get(run, False))
         while not executor.idle():
+            if not executor.alive():
+                raise RuntimeError("the threads that look after runs have ended")
             some.wait(_LOOK_EVERY_S)
             some.clear()
     finally:

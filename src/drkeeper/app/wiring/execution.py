@@ -17,12 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from drkeeper.app.wiring.children import DONE, Child, Ended, Program, verdict_on
+from drkeeper.app.wiring.children import Child, Program, Running
+from drkeeper.app.wiring.ends import DONE, Ended, record_end
 from drkeeper.app.wiring.places import Places, Wanted, next_to_begin
 from drkeeper.app.wiring.runlogs import RunLog, log_path, remove_old_logs
-from drkeeper.app.wiring.runs import LEASE
 from drkeeper.clock import Clock
-from drkeeper.errors import DrkeeperError, FencedError
+from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import RunId
@@ -39,6 +39,8 @@ _PATIENCE_S: Final = 5.0
 """Between SIGTERM and SIGKILL for what a dead run has left behind."""
 _READS: Final = 4
 """Reads of one child in a row; a flood must not keep the others from being heard."""
+_RECORD_AGAIN_S: Final = 5.0
+"""How soon it is tried again to record an end that the ledger did not take. Source: ours."""
 _STORAGE: Final = 17
 """Source: docs/exit-codes.md."""
 
@@ -54,25 +56,6 @@ class Log(Protocol):
 def silent(event: str, **fields: object) -> None:
     """Write nothing."""
     del event, fields
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A run that goes on here.
-
-    Attributes:
-        policy: Name of the policy.
-        pid: Its process.
-        began_at: When it was started, by the monotonic clock.
-        moved_at: When its progress last changed, likewise.
-        progress: What it last told: ``phase``, ``files``, ``plain_bytes``, ``stored_bytes``.
-    """
-
-    policy: str
-    pid: int
-    began_at: float
-    moved_at: float
-    progress: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +131,7 @@ class Executor:
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._dead: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._unsettled = 0
+        self._unrecorded: dict[RunId, Ended] = {}
         self._keeper = threading.Thread(target=self._keep, name="runs", daemon=True)
         self._settler = threading.Thread(target=self._settle_all, name="ends", daemon=True)
         self._keeper.start()
@@ -164,7 +148,8 @@ class Executor:
         wanted = Wanted(policy.repository, policy.source.kind, again=again)
         with self._lock:
             known = run in self._busy or any(each.run == run for each in self._waiting)
-            if known or run == self._beginning or self._ends_at is not None:
+            known = known or run == self._beginning or run in self._unrecorded
+            if known or self._ends_at is not None:
                 return
             self._waiting.append(_Waiting(policy, run, wanted))
         self._wake()
@@ -172,21 +157,18 @@ class Executor:
     def running(self) -> Mapping[RunId, Running]:
         """Return the runs that go on."""
         with self._lock:
-            return {
-                run: Running(
-                    busy.child.policy,
-                    busy.child.pid,
-                    busy.child.began_at,
-                    busy.child.moved_at,
-                    busy.child.progress,
-                )
-                for run, busy in self._busy.items()
-            }
+            return {run: busy.child.running for run, busy in self._busy.items()}
 
     def waiting(self) -> list[RunId]:
         """Return the runs that wait for a place, in the order in which they came."""
         with self._lock:
             return [each.run for each in self._waiting]
+
+    def policies(self) -> set[str]:
+        """Return the policies of which a run goes on here, or waits for a place."""
+        with self._lock:
+            busy = {busy.child.policy for busy in self._busy.values()}
+            return busy | {each.policy.name for each in self._waiting}
 
     def idle(self) -> bool:
         """Whether nothing waits, runs, or has ended without having been told of."""
@@ -350,36 +332,52 @@ class Executor:
     # -- the thread of the ends
 
     def _settle_all(self) -> None:
-        while (ended := self._dead.get()) is not None:
+        while True:
+            try:
+                ended = self._dead.get(timeout=_RECORD_AGAIN_S if self._unrecorded else None)
+            except queue.Empty:
+                self._record(*self._unrecorded.values())
+                continue
+            if ended is None:
+                break
             try:
                 self._settle(ended)
-                self._around.log(
-                    "run.process_ended",
-                    run=ended.run,
-                    policy=ended.policy,
-                    code=ended.code,
-                    signal=ended.signal,
-                    seconds=round(ended.seconds, 3),
-                )
-                self._on_end(ended)
             except Exception as error:  # noqa: BLE001 - one end must not hide the next
                 self._around.log("executor.settling_failed", error=repr(error), run=ended.run)
             with self._lock:
                 self._unsettled -= 1
+        self._record(*self._unrecorded.values())
 
     def _settle(self, ended: Ended) -> None:
-        """Make sure that the ledger knows of the end, whatever the child could not say itself."""
         point("app.wiring.execution.settle")
         remove_old_logs(self._around.state)
+        self._record(ended)
+        point("app.wiring.execution.settled")
+        self._around.log(
+            "run.process_ended",
+            run=ended.run,
+            policy=ended.policy,
+            code=ended.code,
+            signal=ended.signal,
+            seconds=round(ended.seconds, 3),
+        )
+        self._on_end(ended)
+
+    def _record(self, *ends: Ended) -> None:
+        """Make sure that the ledger knows of ends, whatever the children could not say themselves.
+
+        What the ledger does not take is kept, and not begun again: its work is done.
+        """
+        if not ends:
+            return
         try:
             with self._around.open_ledger() as ledger:
+                for ended in ends:
+                    record_end(ledger, ended)
+                    self._unrecorded.pop(ended.run, None)
                 ledger.interrupt_dead_runs()
-                # One that died before it could claim its run would be started again at every tick;
-                # but what waits for another run of its policy goes on waiting.
-                waits = ended.asked or ended.code == FencedError.exit_code
-                if not waits and ledger.claim_run(ended.run, lease=LEASE):
-                    state, failure = verdict_on(ended)
-                    ledger.end_run(ended.run, state, failure=failure)
         except DrkeeperError as error:
-            self._around.log("ledger.unavailable", error=str(error), run=ended.run)
-        point("app.wiring.execution.settled")
+            news = [ended.run for ended in ends if ended.run not in self._unrecorded]
+            self._unrecorded |= {ended.run: ended for ended in ends}
+            for run in news:
+                self._around.log("ledger.unavailable", error=str(error), run=run)

@@ -14,10 +14,8 @@ from drkeeper.model.run import RunId, RunState
 from drkeeper.model.status import Overview
 from drkeeper.notify.base import Beat
 from drkeeper.operations.notifying import Delivery
-from drkeeper.operations.wording import RunSign, Voice, about_daemon, about_run, sign_of_end
-
-POLICY_PLACE: Final = "{policy}"
-"""In a heartbeat's address: as in ``drkeeper.notify.heartbeat``."""
+from drkeeper.operations.phrases import Voice
+from drkeeper.operations.wording import RunSign, about_daemon, about_run, sign_of_end
 
 BEAT_EVERY: Final = timedelta(minutes=5)
 """How often the daemon's own heartbeat is sent. Source: ours; docs/notifications.md says so."""
@@ -89,7 +87,7 @@ class Heartbeats:
         if configuration is None or not due:
             return
         self._beaten_s = now_s
-        bad = sum(alarm.condition.level is Level.FAILURE for alarm in overview.alarms)
+        bad = sum(alarm.condition.level is Level.FAILURE for alarm in overview.own_alarms)
         named = {name for policy in configuration.policies.values() for name in policy.notify}
         for channel in self._hearts:
             if channel.daemon and channel.name not in named and not _has_place(channel):
@@ -113,4 +111,4 @@ def voice_for(configuration: Configuration, channel: Channel, policy: str | None
 
 
 def _has_place(channel: Channel) -> bool:
-    return isinstance(channel.kind, HeartbeatChannel) and POLICY_PLACE in channel.kind.url
+    return isinstance(channel.kind, HeartbeatChannel) and channel.kind.is_for_each_policy

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.files import is_there
+from drkeeper.app.wiring.remembering import Memory, remember
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
-from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject
+from drkeeper.model.alarm import AlarmKind, Condition, Subject
 from drkeeper.model.assessment import STORAGE_CODE, assess, assess_repository
 from drkeeper.model.facts import GOOD, PolicyFacts, RepositoryFacts, facts_of
 from drkeeper.model.instants import local_text
@@ -22,28 +23,14 @@ from drkeeper.model.policy import Policy
 from drkeeper.model.quantities import format_duration
 from drkeeper.model.run import (
     DaemonBeat,
-    Lease,
-    Operation,
-    RecoveryPoint,
     Run,
-    RunId,
     RunState,
-    SeenPolicy,
-    Verification,
 )
 from drkeeper.model.status import Overview, PolicyStatus, RepositoryStatus
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
     from drkeeper.ledger.ledger import Ledger
 
-RECENT: Final = 5
-"""Runs of every policy that are looked at; more of those that fail. Source: ours; a thousand policies
-are to be read within 0.3 s."""
-OF_FAILING: Final = 32
-MOST_FAILING: Final = 50
-"""So many runs of so many policies that fail are looked at."""
-CHECKS: Final = 500
-"""Outcomes of checks that are looked at. Source: ours; some years of a few repositories."""
 FRESH: Final = timedelta(seconds=60)
 """A daemon that has looked at its policies since is believed to live. Source: ours; four ticks."""
 STALLED: Final = timedelta(minutes=2)
@@ -61,58 +48,6 @@ class Measured:
 
     since_point: Mapping[str, timedelta] = field(default_factory=dict)
     since_start: Mapping[str, timedelta] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Memory:
-    """What the ledger says, read in a few queries.
-
-    Attributes:
-        seen: Policies as they were first seen.
-        runs: The newest runs by policy, newest first.
-        points: The newest recovery point by policy.
-        leases: By run.
-        checks: Outcomes of checks, newest first.
-        alarms: Open ones.
-        daemons: Signs of life.
-    """
-
-    seen: Mapping[str, SeenPolicy] = field(default_factory=dict)
-    runs: dict[str, list[Run]] = field(default_factory=dict)
-    points: Mapping[str, RecoveryPoint] = field(default_factory=dict)
-    leases: Mapping[RunId, Lease] = field(default_factory=dict)
-    checks: Sequence[Verification] = ()
-    alarms: Sequence[Alarm] = ()
-    daemons: Sequence[DaemonBeat] = ()
-
-
-def remember(ledger: "Ledger") -> Memory:
-    """Ask the ledger for everything that a status rests on.
-
-    Raises:
-        LedgerError: It cannot be read.
-    """
-    memory = Memory(
-        seen=ledger.policies(),
-        runs=ledger.recent_runs(RECENT),
-        points=ledger.newest_points(),
-        leases={lease.run: lease for lease in ledger.leases()},
-        checks=ledger.verifications(limit=CHECKS),
-        alarms=ledger.open_alarms(),
-        daemons=ledger.daemons(),
-    )
-    failing = [name for name, runs in memory.runs.items() if not _has_good(runs)]
-    for name in failing[:MOST_FAILING]:
-        memory.runs[name] = ledger.runs(name, limit=OF_FAILING, operation=Operation.BACKUP)
-    for name in failing:
-        if name in memory.points and not _has_good(memory.runs[name]):
-            # It has failed for so long that its last success is not among its newest runs.
-            memory.runs[name] += ledger.runs(name, limit=1, states=GOOD, operation=Operation.BACKUP)
-    return memory
-
-
-def _has_good(runs: Sequence[Run]) -> bool:
-    return any(run.state in GOOD and run.operation is Operation.BACKUP for run in runs)
 
 
 def overview(  # noqa: PLR0917 - what is known, in the order in which it is asked for
@@ -173,7 +108,8 @@ def overview_of(
         )
         for name in sorted(configuration.repositories)
     ]
-    alive = [beat for beat in memory.daemons if _is_alive(beat, configuration.host, now)]
+    ours = _daemons_here(configuration, memory)
+    alive = [beat for beat in ours if _is_alive(beat, configuration.host, now)]
     others = [condition for found in by_subject.values() for condition in found]
     if not any(condition.kind is AlarmKind.SCHEDULER_STALLED for condition in others):
         others += _stuck(configuration, memory, now)
@@ -181,7 +117,7 @@ def overview_of(
         host=configuration.host,
         at=now,
         daemon_alive=bool(alive),
-        daemons=tuple(memory.daemons),
+        daemons=(*ours, *(beat for beat in memory.daemons if beat not in ours)),
         policies=tuple(policies),
         repositories=tuple(repositories),
         alarms=tuple(sorted(memory.alarms, key=lambda alarm: -alarm.condition.level.rank)),
@@ -232,11 +168,16 @@ def known_policies(configuration: Configuration, clock: Clock) -> dict[str, Poli
 
 
 def _read(configuration: Configuration, clock: Clock) -> Memory:
-    place = configuration.ledger or configuration.locations.ledger
-    if configuration.ledger is None and not is_there(configuration.locations.ledger):
+    if configuration.ledger is not None:
+        place, host = configuration.ledger, configuration.host
+        with open_run_ledger(place, host=host, clock=clock, read_only=True) as ledger:
+            return remember(ledger)
+    if not is_there(configuration.locations.ledger):
         return Memory()
-    with open_run_ledger(place, host=configuration.host, clock=clock, read_only=True) as ledger:
-        return remember(ledger)
+    from drkeeper.ledger.reader import open_reader  # noqa: PLC0415 - with a server it is not needed
+
+    with open_reader(configuration.locations.ledger, clock=clock) as reader:
+        return remember(reader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +201,7 @@ def _facts(look: _Look, policy: Policy) -> PolicyFacts:
         runs=runs,
         point=memory.points.get(name),
         seen=memory.seen.get(name),
+        plan=memory.plan(policy, look.now, look.measured.since_start.get(name)),
         lease=lease,
         since_point=look.measured.since_point.get(name),
         since_start=look.measured.since_start.get(name),
@@ -318,6 +260,14 @@ def _has_asked(run: Run) -> bool:
     return run.failure is not None and run.failure.exit_code == STORAGE_CODE
 
 
+def _daemons_here(configuration: Configuration, memory: Memory) -> list[DaemonBeat]:
+    """Return those that keep these policies: on a shared ledger others have policies of their own."""
+    shared = configuration.ledger is not None
+    return [
+        beat for beat in memory.daemons if not shared or beat.process.host == configuration.host
+    ]
+
+
 def _is_alive(beat: DaemonBeat, host: str, now: datetime) -> bool:
     # Either side of now: the clock may have been set back.
     return abs(now - beat.beat_at) < FRESH and _has_process(beat, host)
@@ -338,7 +288,7 @@ def _stuck(configuration: Configuration, memory: Memory, now: datetime) -> list[
         or not _has_process(mine[0], configuration.host)
     ):
         return []
-    at = local_text(mine[0].beat_at.replace(microsecond=0), ZoneInfo(configuration.zone_name))
+    at = local_text(mine[0].beat_at, ZoneInfo(configuration.zone_name))
     return [
         Condition(
             AlarmKind.SCHEDULER_STALLED,

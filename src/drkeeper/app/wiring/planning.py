@@ -4,31 +4,26 @@ The ledger decides, so it is asked at every tick; but what has not changed since
 computed again. With nothing new in the ledger, a tick over a thousand policies is one query.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.config.configuration import Configuration
+from drkeeper.app.wiring.news import ONE_BY_ONE, News
 from drkeeper.model.instants import local_text
-from drkeeper.model.planner import Decision, History, decide, history_of
+from drkeeper.model.planner import Decision, History, Plan, history_of, plan_for
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import Operation, RecoveryPoint, Run, RunFailure, RunId, RunState
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
-    from drkeeper.ledger.events import Event
     from drkeeper.ledger.ledger import Ledger
 
 REMEMBERED: Final = 32
 """Runs of a policy that are looked at: the 20 good ones that tell how long the next one takes, and
 the failed ones of a slot."""
-_ONE_BY_ONE: Final = 24
-"""Up to so many policies with news are asked for one by one; more are cheaper all at once."""
 _AT_A_TIME: Final = 100
 """Policies whose runs are in memory at the same time."""
-_MOST_NEWS: Final = 1000
-"""So many events are read one by one; after more of them everything is asked for anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +42,6 @@ class Due:
 
 
 @dataclass(slots=True)
-class _Plan:
-    """One policy's decision, and what it was computed from."""
-
-    policy: Policy
-    at: datetime
-    history: History
-    decision: Decision
-
-    def holds(self, policy: Policy, now: datetime) -> bool:
-        """Whether deciding again could not change anything."""
-        decision = self.decision
-        if decision.slot is not None or decision.given_up is not None or now < self.at:
-            return False
-        return (decision.next_at is None or now < decision.next_at) and policy == self.policy
-
-
-@dataclass(slots=True)
 class Planner:
     """Decides for all policies, remembering between ticks what has not changed.
 
@@ -76,10 +54,9 @@ class Planner:
 
     records: bool = True
     _configuration: Configuration | None = None
-    _last: "Event | None" = None
+    _news: News = field(default_factory=News)
     _memories: dict[str, History] = field(default_factory=dict)
-    _plans: dict[str, _Plan] = field(default_factory=dict)
-    _owners: dict[str, str | None] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
     _queued: dict[RunId, str] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _now: datetime | None = None
@@ -134,9 +111,8 @@ class Planner:
             return known.decision
         memory = self._memories.get(policy.name) or History(known_since=now)
         history = replace(memory, since_start=since_start)
-        decision = decide(policy, history, now)
-        self._plans[policy.name] = _Plan(policy, now, history, decision)
-        return decision
+        plan = self._plans[policy.name] = plan_for(policy, history, now)
+        return plan.decision
 
     def _refresh(self, configuration: Configuration, ledger: "Ledger", now: datetime) -> None:
         """Bring the memory up to the ledger's newest event."""
@@ -145,64 +121,31 @@ class Planner:
                 ledger.see_policies(configuration.definitions())
             self._forget()
             self._configuration = configuration
-        touched = self._touched(ledger)
-        if touched is None or len(touched) > _ONE_BY_ONE:
-            self._ask_for_all(configuration, ledger, now)
+        with self._news.since(ledger) as fresh:
+            if fresh is None or "policy" in fresh.nouns or len(fresh.policies) > ONE_BY_ONE:
+                self._ask_for_all(configuration, ledger, now)
+                return
+            for name in fresh.policies:
+                self._ask_for(name, configuration, ledger)
+
+    def _ask_for(self, name: str, configuration: Configuration, ledger: "Ledger") -> None:
+        if name not in self._memories or name not in configuration.policies:
             return
-        for name in touched:
-            if name in self._memories and name in configuration.policies:
-                runs = ledger.runs(name, limit=REMEMBERED, operation=Operation.BACKUP)
-                point = ledger.newest_point(name)
-                policy, since = configuration.policies[name], self._memories[name].known_since
-                self._remember(policy, since, runs, [point] if point else [])
+        runs = ledger.runs(name, limit=REMEMBERED, operation=Operation.BACKUP)
+        point = ledger.newest_point(name)
+        policy, since = configuration.policies[name], self._memories[name].known_since
+        self._remember(policy, since, runs, [point] if point else [])
 
     def _forget(self) -> None:
-        self._last = None
+        self._news.begin(None)
         self._memories.clear()
         self._plans.clear()
-        self._owners.clear()
         self._queued.clear()
         self._running.clear()
 
-    def _touched(self, ledger: "Ledger") -> set[str] | None:
-        """Return the policies of which the ledger has news; ``None`` when that is not known."""
-        last = self._last
-        if last is None:
-            return None
-        newest = ledger.last_event()
-        if newest is not None and newest.hash == last.hash:
-            return set()
-        events = ledger.events(after=last.seq - 1, limit=_MOST_NEWS)
-        if not events or events[0].hash != last.hash or len(events) == _MOST_NEWS:
-            return None  # another ledger, or so much news that asking for each is no use
-        touched: set[str] = set()
-        for event in events[1:]:
-            policy, known = self._policy_of(event)
-            if not known:
-                return None
-            if policy is not None:
-                touched.add(policy)
-        self._last = events[-1]
-        return touched
-
-    def _policy_of(self, event: "Event") -> tuple[str | None, bool]:
-        """Return whose event it is, and whether that could be told."""
-        noun = event.kind.partition(".")[0]
-        if noun not in {"run", "recovery_point", "policy"}:
-            return None, True
-        body = json.loads(event.body)
-        if noun == "policy":
-            return None, False
-        run, policy = body.get("run"), body.get("policy")
-        if "policy" not in body:
-            return self._owners.get(run), run in self._owners
-        if run is not None:
-            self._owners[run] = policy
-        return policy, True
-
     def _ask_for_all(self, configuration: Configuration, ledger: "Ledger", now: datetime) -> None:
         self._forget()
-        self._last = ledger.last_event()
+        self._news.begin(ledger)
         seen = ledger.policies()
         runs = ledger.recent_runs(REMEMBERED)
         points = ledger.newest_points()
@@ -234,7 +177,7 @@ class Planner:
         for each in runs:
             # One that was called interrupted may still end.
             if not each.state.ended or each.state is RunState.INTERRUPTED:
-                self._owners[each.id] = name
+                self._news.open_run(each.id, name)
             if each.operation is not Operation.BACKUP:
                 continue
             if each.state is RunState.QUEUED:

@@ -94,9 +94,21 @@ def host_key(settings: RepositorySettings, passphrase: Passphrase | None) -> Key
 
 
 def open_for_backup(
-    settings: RepositorySettings, state: Path, clock: Clock, passphrase: Passphrase | None
+    settings: RepositorySettings,
+    state: Path,
+    clock: Clock,
+    passphrase: Passphrase | None,
+    *,
+    hurried: Callable[[], bool] | None = None,
 ) -> tuple[Repository, KeyFile]:
     """Open a repository to write to it, with this machine's host key.
+
+    Args:
+        settings: Where it is.
+        state: Folder of pins.
+        clock: Dates and measures.
+        passphrase: Opens a protected key file.
+        hurried: Whether what is still to be sent goes without a limit, from then on.
 
     Raises:
         KeyNotFoundError: There is no host key.
@@ -105,7 +117,7 @@ def open_for_backup(
     """
     key = host_key(settings, passphrase)
     repository = open_repository(
-        open_store(settings, clock),
+        open_store(settings, clock, hurried=hurried),
         clock=clock,
         identities=key.identities,
         state_dir=str(state),

@@ -108,15 +108,21 @@ class RunRecord:
 
         def record(ledger: "Ledger") -> None:
             ledger.interrupt_dead_runs()
-            if run_id is None:
-                alone = operation is Operation.BACKUP
-                self._id = ledger.begin_run(policy, operation, lease=LEASE, alone=alone)
-            elif ledger.claim_run(run_id, lease=LEASE):
+            if run_id is not None and ledger.claim_run(run_id, lease=LEASE):
                 self._id = run_id
+            elif run_id is None or ledger.run(run_id) is None:
+                # One that the ledger has never heard of was begun because it could not be written.
+                self._id = ledger.begin_run(
+                    policy,
+                    operation,
+                    lease=LEASE,
+                    alone=operation is Operation.BACKUP,
+                    run_id=run_id,
+                )
             else:
                 raise RunningError(
                     f"run {run_id} of policy {policy!r} is not queued any more",
-                    hint="Run drkeeper runs to see what became of it.",
+                    hint="Run drkeeper status to see what became of it.",
                     run=run_id,
                 )
 
@@ -220,7 +226,7 @@ def open_run_ledger(
     Raises:
         LedgerError: It is damaged, busy, out of reach, or cannot be made.
     """
-    from drkeeper.ledger.engine import PATIENCE  # noqa: PLC0415 - see the package
+    from drkeeper.ledger.connecting import PATIENCE  # noqa: PLC0415 - see the package
     from drkeeper.ledger.ledger import open_ledger  # noqa: PLC0415 - see the package
     from drkeeper.ledger.process import this_process  # noqa: PLC0415 - see the package
 

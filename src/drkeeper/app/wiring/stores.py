@@ -1,6 +1,7 @@
 """Open the object store that a repository's settings name."""
 
 import random
+from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from drkeeper.app.config.configuration import RepositorySettings
@@ -9,13 +10,20 @@ from drkeeper.errors import ConfigurationError
 from drkeeper.storage.base import ObjectStore
 
 
-def open_store(settings: RepositorySettings, clock: Clock, *, create: bool = False) -> ObjectStore:
+def open_store(
+    settings: RepositorySettings,
+    clock: Clock,
+    *,
+    create: bool = False,
+    hurried: Callable[[], bool] | None = None,
+) -> ObjectStore:
     """Open a store, counted, with its bandwidth limits and with patience for transient errors.
 
     Args:
         settings: Where and how.
         clock: Measures and waits.
         create: Make the folder of a folder store.
+        hurried: Whether what is still to be sent goes without a limit, from then on.
 
     Raises:
         ConfigurationError: No adapter serves this address, or it is malformed.
@@ -26,11 +34,11 @@ def open_store(settings: RepositorySettings, clock: Clock, *, create: bool = Fal
 
     store = open_bare_store(settings, clock, create=create)
     if settings.upload_rate or settings.download_rate:
-        from drkeeper.storage.limited import LimitedStore, Rate  # noqa: PLC0415 - see the package
+        from drkeeper.storage.limited import LimitedStore, Rate, never  # noqa: PLC0415 - see the package
 
         store = LimitedStore(
             store,
-            up=Rate(settings.upload_rate, clock),
+            up=Rate(settings.upload_rate, clock, lifted=hurried or never),
             down=Rate(settings.download_rate, clock),
         )
     return CountingStore(RetryingStore(store, clock=clock, rng=random.SystemRandom()))

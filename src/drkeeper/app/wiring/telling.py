@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.channels import Courier
 from drkeeper.app.wiring.overview import all_conditions, read_overview
+from drkeeper.app.wiring.ownership import looks_after
 from drkeeper.app.wiring.runs import open_run_ledger
+from drkeeper.app.wiring.wrong_files import wrong_files
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.faults import point
-from drkeeper.model.alarm import Subject
+from drkeeper.model.alarm import Condition, Subject
 from drkeeper.operations.alarming import reconcile
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
@@ -64,7 +66,7 @@ def _tell(
     if seen.daemon_alive:
         courier.stop(LAST_WORDS)
         return
-    wrong = all_conditions(seen)
+    wrong = [*all_conditions(seen), *_wrong_files(configuration, clock)]
     point("app.wiring.telling.looked")
     try:
         with opened() as ledger:
@@ -84,18 +86,17 @@ def _tell(
         log("alarms.kept_in_memory", error=str(error))
 
 
+def _wrong_files(configuration: Configuration, clock: Clock) -> Iterator[Condition]:
+    if configuration.problems:
+        here = Subject("daemon", configuration.host)
+        yield wrong_files(configuration.problems, here, clock.now())
+
+
 def _mine(configuration: Configuration, *, channels: bool) -> Callable[[Subject], bool]:
     """Return who may say that something about a subject is over: whoever looks after it."""
-    shared = configuration.ledger is not None
-    known = {
-        "policy": set(configuration.policies),
-        "repository": set(configuration.repositories),
-        "channel": set(configuration.channels),
-    }
+    own = looks_after(configuration)
 
     def mine(subject: Subject) -> bool:
-        if (subject.kind == "channel") is not channels:
-            return False
-        return not shared or subject.name in known.get(subject.kind, {configuration.host})
+        return (subject.kind == "channel") is channels and own(subject)
 
     return mine

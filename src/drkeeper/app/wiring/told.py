@@ -8,13 +8,13 @@ from drkeeper.clock import Clock
 from drkeeper.faults import point
 from drkeeper.model.notification import Notification, Saying
 from drkeeper.operations.delivering import Outcome, Trouble
-from drkeeper.operations.notifying import SENDING, Delivery
+from drkeeper.operations.notifying import SENDING, Delivery, channel_of
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
     from drkeeper.ledger.ledger import Ledger
 
 Key = tuple[str, int | None]
-"""A channel and an alarm; ``None`` for digests."""
+"""A channel, as the ledger names it, and an alarm; ``None`` for digests."""
 
 
 class Told:
@@ -30,6 +30,7 @@ class Told:
         self._clock = clock
         self._lock = threading.Lock()
         self._unrecorded: dict[Key, Notification] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def claim(self, delivery: Delivery) -> bool:
         """Say in the ledger that it is being told, and whether nobody else tells it.
@@ -38,21 +39,19 @@ class Told:
             DrkeeperError: The ledger is in trouble.
         """
         with self._lock:
-            known = [(delivery.channel, item.alarm) in self._unrecorded for item in delivery.items]
+            known = [(delivery.book, item.alarm) in self._unrecorded for item in delivery.items]
         if any(known):
             return True  # the ledger does not know yet what was before
         with self._open_ledger() as ledger:
-            return bool(
-                ledger.claim_notifications(delivery.channel, delivery.items, detail=SENDING)
-            )
+            return bool(ledger.claim_notifications(delivery.book, delivery.items, detail=SENDING))
 
     def keep(self, delivery: Delivery, outcome: Outcome) -> None:
         """Remember what became of a delivery until the ledger does."""
         now = self._clock.now()
         with self._lock:
             for item in delivery.items:
-                self._unrecorded[delivery.channel, item.alarm] = Notification(
-                    channel=delivery.channel,
+                self._unrecorded[delivery.book, item.alarm] = Notification(
+                    channel=delivery.book,
                     what=item.what,
                     delivered=outcome.delivered,
                     sent_at=now,
@@ -68,25 +67,37 @@ class Told:
         """
         self.keep(delivery, outcome)
         with self._open_ledger() as ledger:
-            self.settle(ledger, delivery.channel)
+            self.settle(ledger, delivery.book)
 
     def settle(self, ledger: "Ledger", channel: str | None = None) -> None:
         """Bring to the ledger what it does not know yet, of one channel or of all.
+
+        Each once: written a second time, it would hide what was said since. So a channel is left
+        out that somebody else is at, unless it is the one that was asked for.
 
         Raises:
             DrkeeperError: It cannot be written; what is not in it is kept for the next time.
         """
         with self._lock:
-            waiting = [
-                each for each in self._unrecorded.values() if channel in {None, each.channel}
-            ]
-        groups: dict[tuple[str, bool, str], list[Notification]] = {}
+            books = {book for book, _ in self._unrecorded if channel in {None, book}}
+            turns = [(book, self._turns.setdefault(book, threading.Lock())) for book in books]
+        for book, turn in turns:
+            if turn.acquire(blocking=channel is not None):
+                try:
+                    self._settle(ledger, book)
+                finally:
+                    turn.release()
+
+    def _settle(self, ledger: "Ledger", book: str) -> None:
+        with self._lock:
+            waiting = [each for each in self._unrecorded.values() if each.channel == book]
+        groups: dict[tuple[bool, str], list[Notification]] = {}
         for each in waiting:
-            groups.setdefault((each.channel, each.delivered, each.detail), []).append(each)
-        for (name, delivered, detail), told in groups.items():
+            groups.setdefault((each.delivered, each.detail), []).append(each)
+        for (delivered, detail), told in groups.items():
             sayings = [Saying(each.alarm, each.what) for each in told]
             point("app.wiring.told.recording")
-            ledger.record_notifications(name, sayings, delivered=delivered, detail=detail)
+            ledger.record_notifications(book, sayings, delivered=delivered, detail=detail)
             point("app.wiring.told.recorded")
             with self._lock:
                 for each in told:
@@ -99,14 +110,25 @@ class Told:
             return {**told, **self._unrecorded}
 
 
-def failing_before(told: Mapping[Key, Notification]) -> dict[str, Trouble]:
-    """Return the channels whose newest message failed, as the ledger has it."""
+def failing_before(
+    told: Mapping[Key, Notification], known: Mapping[str, Trouble]
+) -> dict[str, Trouble]:
+    """Return the channels whose newest message failed, as the ledger has it.
+
+    Args:
+        told: What was told.
+        known: What this returned before: holds for channels that are being told something just now.
+    """
     newest: dict[str, Notification] = {}
-    for (name, _), each in told.items():
+    for (book, _), each in told.items():
+        name = channel_of(book)
         if name not in newest or each.sent_at > newest[name].sent_at:
             newest[name] = each
-    return {
-        name: Trouble(each.sent_at, each.detail)
-        for name, each in newest.items()
-        if not each.delivered and each.detail != SENDING
-    }
+    failing = {}
+    for name, each in newest.items():
+        if each.detail == SENDING and not each.delivered:
+            if name in known:
+                failing[name] = known[name]
+        elif not each.delivered:
+            failing[name] = Trouble(each.sent_at, each.detail)
+    return failing

@@ -13,6 +13,7 @@ from drkeeper.errors import (
     TargetError,
 )
 from drkeeper.faults import point
+from drkeeper.heap import share_one_heap
 from drkeeper.operations.progress import OnProgress, Progress, Ticker, ignore
 from drkeeper.operations.restore import marker as markers, syscalls
 from drkeeper.operations.restore.means import Manner, Means
@@ -114,7 +115,7 @@ class _Run:
             NoSpaceError: The target is too small.
         """
         request = self._request
-        syscalls.share_one_heap()
+        share_one_heap()
         self._pool = self._stack.enter_context(ThreadPoolExecutor(request.workers))
         self._manifest = Manifest(request.reader, request.paths, self._pool)
         _ = request.reader.root

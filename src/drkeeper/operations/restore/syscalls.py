@@ -6,7 +6,6 @@ import fcntl
 import os
 import resource
 import struct
-from contextlib import suppress
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -42,12 +41,6 @@ Source:
     include/uapi/linux/fs.h, FS_*_FL; FS_FL_USER_MODIFIABLE there is wider.
 """
 
-_M_ARENA_MAX = -8
-"""Most heaps of the C library.
-
-Source:
-    glibc, malloc.h.
-"""
 
 _XATTR = struct.Struct("=IIIII8x")  # xflags, extsize, nextents, projid, cowextsize, padding
 
@@ -136,19 +129,6 @@ def set_project(fd: int, project: int) -> None:
     """Set the project id that quotas count by."""
     xflags, extsize, extents, _old, cow = _XATTR.unpack(fcntl.ioctl(fd, _GETXATTR, bytes(28)))
     fcntl.ioctl(fd, _SETXATTR, _XATTR.pack(xflags, extsize, extents, project, cow))
-
-
-def share_one_heap() -> None:
-    """Have threads that begin from now on share one heap of the C library, where it can.
-
-    Otherwise each thread keeps what it freed for itself: decoded chunks of a megabyte, fetched by
-    one and freed by another, cost 13 to 28 MB more and five times the page faults.
-
-    Source:
-        mallopt(3), M_ARENA_MAX.
-    """
-    with suppress(AttributeError):  # a C library with one heap anyway
-        _libc.mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(1))
 
 
 def allow_descriptors() -> int:

@@ -68,6 +68,18 @@ def test_the_end_waits_for_nobody(prober):
     assert child.wait(5) == -9
 
 
+def test_an_end_before_the_second_question_leaves_no_doubt_behind(tmp_path, prober, looked):
+    """A daemon that is stopped meanwhile must not leave an alarm that nobody clears."""
+    asked = tmp_path / "asked"
+    line = LINES.splitlines()[1]
+    found = prober(f"import pathlib; pathlib.Path({str(asked)!r}).touch(); print({line!r})")
+    while not asked.exists() or found._child is not None:
+        pass
+    found.end()
+    assert found.reachable() == {}
+    assert not looked.acquire(blocking=False)
+
+
 def test_a_store_is_asked_twice_before_it_counts_as_gone(tmp_path):
     """One lost answer raises no alarm."""
     memory = tmp_path / "asked"

@@ -12,7 +12,7 @@ from drkeeper.app.config.locations import Locations
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.concerns import Concerns
 from drkeeper.app.daemon.tick import Starts, Tick
-from drkeeper.app.wiring.execution import Running
+from drkeeper.app.wiring.children import Running
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.errors import LedgerError, NoSpaceError
 from drkeeper.ledger.process import this_process
@@ -31,12 +31,16 @@ class Executor:
     def __init__(self):
         self.given = {}
         self.busy = {}
+        self.waiting = set()
 
     def start(self, policy, run, *, again=False):
         self.given[run] = (policy.name, again)
 
     def running(self):
         return self.busy
+
+    def policies(self):
+        return {run.policy for run in self.busy.values()} | self.waiting
 
 
 def policy(name, **fields):
@@ -273,6 +277,33 @@ def test_nothing_is_begun_from_memory_that_is_paused_or_runs(world):
     world.executor.busy["run"] = Running("home", 1, world.clock.monotonic(), 0.0, {})
     for _ in range(8):
         world.clock.advance(timedelta(minutes=30))
+        world.tick()
+    assert improvised(world) == []
+
+
+def test_what_waits_for_a_place_is_not_begun_from_memory_too(world):
+    """The ledger has it in its queue, and it would run a second time."""
+    world.tick()
+    world.executor.waiting = {"shop"}
+    world.clock.advance(timedelta(hours=1))
+    world.error = LedgerError("it is damaged")
+    world.books.close()
+    for _ in range(8):
+        world.clock.advance(timedelta(minutes=1))
+        world.tick()
+    assert improvised(world) == ["home"]
+
+
+def test_what_was_begun_just_before_the_trouble_is_not_begun_again(world):
+    """The last that the ledger said is that it is due; it has run since."""
+    world.tick()
+    world.clock.advance(timedelta(hours=1))
+    world.tick()
+    assert len(world.executor.given) == 2
+    world.error = LedgerError("it is damaged")
+    world.books.close()
+    for _ in range(20):
+        world.clock.advance(timedelta(minutes=1))
         world.tick()
     assert improvised(world) == []
 

@@ -35,6 +35,10 @@ class Workers:
 
     def __init__(self):
         self.at = None
+        self.works = True
+
+    def alive(self):
+        return self.works
 
     def running(self):
         return {} if self.at is None else {"run": "running"}
@@ -168,6 +172,13 @@ def test_a_suspend_is_made_up_for_and_not_told(world):
     assert world.done == ["nudge"]
     assert world.kinds() == []
     assert world.ear.heard == 1
+
+
+def test_workers_that_are_gone_end_the_signs_of_life(world):
+    """Nothing would ever run again, and nobody would say so: systemd starts the daemon anew."""
+    world.workers.works = False
+    world.pass_time(timedelta(minutes=1))
+    assert world.ear.heard == 0
 
 
 def test_runs_that_move_nothing_end_the_signs_of_life(world):

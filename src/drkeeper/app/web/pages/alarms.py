@@ -9,7 +9,6 @@ from drkeeper.app.web.pieces import (
     Column,
     alarm_card,
     alarm_zone,
-    kind_words,
     notice,
     section,
     subject_link,
@@ -60,7 +59,7 @@ def _past(overview: Overview, past: Sequence[Alarm]) -> Child:
         rows.append(
             (
                 moment(alarm.raised_at, zone),
-                kind_words(condition.kind),
+                condition.kind.words,
                 subject_link(alarm),
                 span(lasted),
                 sentence(condition.message),

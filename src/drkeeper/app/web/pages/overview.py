@@ -77,7 +77,7 @@ def _tile(title: str, body: Child) -> Markup:
 
 
 def _daemon(overview: Overview) -> Child:
-    beat = max((beat.beat_at for beat in overview.daemons), default=None)
+    beat = overview.beat_at
     if not overview.daemon_alive:
         last = f", last seen {ago(beat, overview.at)}" if beat else ""
         return [badge("bad", "bad", "does not run"), tag("small", last) if last else None]
@@ -158,7 +158,7 @@ def _row(status: PolicyStatus, at: datetime) -> Sequence[Child]:
     if status.next_due is not None and status.next_due <= at:
         due = "now"
     if status.paused_until is not None and status.paused_until > at:
-        due = ["paused until ", when(status.paused_until, zone, at)]
+        due = ["paused, ends ", when(status.paused_until, zone, at)]
     return (
         [name, " ", where],
         [policy_badge(status.state), _going_on(status, at)],

@@ -178,3 +178,9 @@ class LedgerUnavailableError(LedgerError):
     """The ledger's server does not answer; what was being written may or may not be there."""
 
     transient = True
+
+
+class ScratchError(DrkeeperError):
+    """The place in which restores are proven cannot be had, or broke; the backup may be sound."""
+
+    exit_code = 25

@@ -1,0 +1,1 @@
+"""Make scratch places, and remove those that a killed drkeeper has left."""

@@ -8,10 +8,10 @@ import pytest
 
 from doubles.drilling import AT, end, plan
 from doubles.ledgers import ledger_at, live_through
-from drkeeper.crypto.merkle import leaf_hash, root_of
+from drkeeper.crypto.merkle import Proofs, leaf_hash, root_of
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import LedgerError
-from drkeeper.ledger.events import hashed_bytes, link
+from drkeeper.ledger.events import Event, hashed_bytes, link
 
 TOOL = Path(__file__).parents[3] / "tools" / "verify_report.py"
 KEY = SigningKey(bytes(range(32)))
@@ -122,6 +122,24 @@ def recomputed(lines, change):
     return [json.dumps(value) for value in (head, *made, *kept)]
 
 
+def continued(lines, before):
+    """Keep the checkpoints that were signed before an event, with the proofs that a forger who has
+    the honest events up to there can make anew for his own history."""
+    values = [json.loads(line) for line in lines]
+    head, events = values[0], [value for value in values if value["type"] == "event"]
+    bodies = [
+        Event(e["seq"], e["at"], e["kind"], e["body"], bytes.fromhex(e["prev"]), b"")
+        for e in events
+    ]
+    proofs = Proofs([leaf_hash(hashed_bytes(event)) for event in bodies])
+    notes = [
+        value | {"consistency": [p.hex() for p in proofs.consistency(value["size"], head["size"])]}
+        for value in values
+        if value["type"] == "checkpoint" and value["size"] < before
+    ]
+    return [json.dumps(value) for value in (head, *events, *notes)]
+
+
 FORGERIES = {
     "edited": lambda events: [
         *events[:3],
@@ -184,11 +202,7 @@ def test_a_changed_rto_is_found(world, judge):
     def change(events):
         return [e | {"body": forged} if e["seq"] == drill["seq"] else e for e in events]
 
-    early = [
-        line
-        for line in recomputed(lines, change)
-        if json.loads(line).get("size", 99) != drill["seq"]
-    ]
+    early = continued(recomputed(lines, change), before=drill["seq"])
     code, said = judge(early)
     assert code == 1
     assert "an RTO its phases have not" in said

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
+from drkeeper.model.probes import DrillTerms
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import Schedule, longest_gap, next_run
 from drkeeper.model.windows import Window, closed_until
@@ -152,6 +153,7 @@ class Policy:
         pause: Until when it does not run.
         hooks: Commands around a backup.
         notify: Channels that are told about it.
+        drill: How it is proven.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Policy:
     pause: Pause | None = None
     hooks: Hooks = field(default_factory=Hooks)
     notify: tuple[str, ...] = ()
+    drill: DrillTerms = field(default_factory=DrillTerms)
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next snapshot is promised, or ``None`` when no promise is made.

@@ -20,6 +20,7 @@ class Operation(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     CHECK = "check"
+    DRILL = "drill"
 
 
 class RunState(StrEnum):

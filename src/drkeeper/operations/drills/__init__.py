@@ -1,0 +1,12 @@
+"""Proving that what was backed up comes back, and measuring how long that takes; see docs/drills.md."""
+
+from drkeeper.operations.drills.conducting import (
+    Asked,
+    Planned,
+    chooser,
+    conduct,
+    plan_drill,
+)
+from drkeeper.operations.drills.request import DrillRequest
+
+__all__ = ["Asked", "DrillRequest", "Planned", "chooser", "conduct", "plan_drill"]

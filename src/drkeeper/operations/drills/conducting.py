@@ -1,0 +1,206 @@
+"""A drill from its plan to its verdict, as the ledger keeps it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from drkeeper.crypto.notes import Checkpoint
+from drkeeper.crypto.sampling import draw, sample_seed
+from drkeeper.errors import InstantNotReachableError, IntegrityError
+from drkeeper.ledger.ledger import Ledger
+from drkeeper.model.drill import Choice, DrillKind, Phase, Promised, held_to
+from drkeeper.model.drill_record import EMPTY_ROOT, Drill, DrillPlan
+from drkeeper.model.policy import Policy
+from drkeeper.model.prediction import MOST_HISTORY, Measured, Prediction, predict
+from drkeeper.model.probes import Probes
+from drkeeper.model.run import RecoveryPoint, RunId
+from drkeeper.operations.drills.comparing import BYTES, WHAT
+from drkeeper.operations.drills.controls import (
+    NOTHING_THERE,
+    STALE_POINT,
+    vacuous_without_data,
+)
+from drkeeper.operations.drills.performing import Performance
+from drkeeper.operations.drills.planting import FLIPPED_BYTE, MISSING_PATH, TRUNCATED_FILE
+from drkeeper.operations.drills.request import DrillRequest
+from drkeeper.operations.snapshots import choose, history
+from drkeeper.repository.commit import Commit
+from drkeeper.repository.repository import Repository
+
+OpenLedger = Callable[[], AbstractContextManager[Ledger]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody, or the schedule, wants drilled.
+
+    Attributes:
+        policy: Whose data.
+        kind: What the drill goes through.
+        choice: Which recovery point.
+        instant: The one asked for, with ``Choice.INSTANT``.
+        parent: The drill of many policies that this is a part of.
+        run: The run that does it.
+    """
+
+    policy: Policy
+    kind: DrillKind = DrillKind.RESTORE
+    choice: Choice = Choice.LATEST
+    instant: datetime | None = None
+    parent: int | None = None
+    run: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan as it was written down, and what is known of what it will meet.
+
+    Attributes:
+        drill: With its number.
+        point: The newest recovery point that this machine's catalogue has; ``None`` for none.
+    """
+
+    drill: Drill
+    point: RecoveryPoint | None
+
+
+def plan_drill(ledger: Ledger, asked: Asked) -> Planned:
+    """Write down what is held to be proven, and how, before anything is known.
+
+    Raises:
+        LedgerError: It could not be written.
+    """
+    policy = asked.policy
+    promised = Promised(policy.objectives.rpo, policy.objectives.rto)
+    point = next(
+        (each for each in ledger.recovery_points(policy.name, limit=_LOOKED_AT) if each.complete),
+        None,
+    )
+    size, root = _newest_checkpoint(ledger)
+    plan = DrillPlan(
+        policy=policy.name,
+        kind=asked.kind,
+        choice=asked.choice,
+        instant=asked.instant,
+        promised=held_to(promised, asked.kind, asked.choice),
+        criteria=criteria(policy.source.kind, policy.drill.probes),
+        checkpoint_size=size,
+        checkpoint_root=root,
+        prediction=prediction_for(ledger, policy.name, asked.kind, point),
+        parent=asked.parent,
+        run=asked.run,
+    )
+    return Planned(ledger.plan_drill(plan), point)
+
+
+_LOOKED_AT: Final = 20
+"""Newest recovery points among which a complete one is looked for. Source: ours."""
+
+
+def conduct(request: DrillRequest, open_ledger: OpenLedger) -> Drill:
+    """Perform a planned drill, and record what came of it, whatever it was.
+
+    Raises:
+        LedgerError: The declaration or the end could not be recorded.
+    """
+    performance = Performance(request)
+    try:
+        performance.run()
+    except Exception:
+        raise
+    except BaseException as error:
+        performance.interrupted(error)
+        with open_ledger() as ledger:
+            ledger.end_drill(request.drill.id, performance.end())
+        raise
+    with open_ledger() as ledger:
+        return ledger.end_drill(request.drill.id, performance.end())
+
+
+def chooser(planned: Planned, host: str | None) -> Callable[[Repository], tuple[Commit, int]]:
+    """Return what chooses the recovery point of a planned drill.
+
+    For the newest one, the machine's own catalogue says which number it has at least: a store that
+    shows an older state as the newest is found out.
+
+    Args:
+        planned: The drill.
+        host: Name of the host that is meant when several have a policy of this name.
+    """
+    drill = planned.drill
+    plan, policy = drill.plan, drill.plan.policy or ""
+
+    def chosen(repository: Repository) -> tuple[Commit, int]:
+        if plan.choice is Choice.INSTANT and plan.instant is not None:
+            commit = choose(repository, policy, plan.instant, host=host)
+            return commit, commit.n
+        commits = [each for each in history(repository, policy, host=host) if each.complete]
+        if not commits:
+            raise InstantNotReachableError(
+                f"policy {policy!r} has no complete snapshot", hint="Run drkeeper backup first."
+            )
+        if plan.choice is Choice.OLDEST:
+            return commits[0], commits[0].n
+        if plan.choice is Choice.RANDOM:
+            seed = sample_seed(bytes.fromhex(plan.checkpoint_root), drill.id)
+            (drawn,) = draw(seed, len(commits))
+            return commits[drawn], commits[drawn].n
+        newest = max(commits, key=lambda each: (each.consistent_at, each.n))
+        known = planned.point
+        mine = known is not None and known.repository == repository.id.hex()
+        least = known.commit_number if known is not None and mine else newest.n
+        return newest, least
+
+    return chosen
+
+
+def criteria(kind: str, probes: Probes) -> Mapping[str, object]:
+    """Return which probes and controls will be run, and what they ask for."""
+    asked: dict[str, object] = {BYTES: WHAT}
+    if kind == "sqlite":
+        asked["engine"] = "settings, schema, rows, integrity and keys as counted at the backup"
+    asked |= {probe.name: probe.in_words() for probe in probes}
+    controls = [FLIPPED_BYTE, TRUNCATED_FILE, MISSING_PATH]
+    if kind == "sqlite":
+        controls.append(STALE_POINT)
+    if len(vacuous_without_data(probes)):
+        controls.append(NOTHING_THERE)
+    return {"probes": asked, "controls": controls}
+
+
+def prediction_for(
+    ledger: Ledger, policy: str, kind: DrillKind, point: RecoveryPoint | None
+) -> Prediction | None:
+    """Predict how long a drill takes, from those of its kind that came to their last probe."""
+    if point is None:
+        return None
+    found = ledger.drills(policy, limit=2 * MOST_HISTORY, ended=True)
+    return predict(measured(found, kind), point.plain_bytes)
+
+
+def measured(drills: Sequence[Drill], kind: DrillKind) -> list[Measured]:
+    """Return what earlier drills of a kind took, newest first."""
+    made = []
+    for each in drills:
+        end = each.end
+        if each.plan.kind is not kind or end is None or end.timeline is None or end.point is None:
+            continue
+        if end.achieved_rto is not None:
+            took = end.timeline.took()
+            took.pop(Phase.TORN_DOWN, None)
+            made.append(Measured(took, end.point.plain_bytes))
+    return made
+
+
+def _newest_checkpoint(ledger: Ledger) -> tuple[int, str]:
+    """Return size and root of the newest checkpoint; who verifies the ledger verifies it, too."""
+    found = ledger.checkpoints(limit=1)
+    if not found:
+        return 0, EMPTY_ROOT
+    try:
+        parsed = Checkpoint.parse(f"{found[0].note.partition(chr(10) * 2)[0]}\n")
+    except IntegrityError:
+        return 0, EMPTY_ROOT
+    return parsed.size, parsed.root.hex()

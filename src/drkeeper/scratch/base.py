@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+KEPT_BYTES: Final = 1024 * 1024
+"""What is kept of each output of a program; the rest is read, counted and dropped."""
 
 
 class ScratchKind(StrEnum):
@@ -44,11 +47,12 @@ class Limits:
     """What programs in scratch may use.
 
     Attributes:
-        memory_bytes: Of all processes of one run together, and address space of each.
+        memory_bytes: Of all processes of one run together.
         cpu: Of all processes of one run together.
         wall: Longest that one run takes; its own ``timeout`` can only make it less.
-        disk_bytes: What one run may add to the file system: in the restored tree, and in ``/tmp``.
-        processes: Processes and threads of one run at the same time.
+        disk_bytes: One run writes less than this: in the restored tree, if it may, and beside it.
+        processes: There are fewer processes and threads of one run than this at the same time.
+        output_bytes: What is kept of each of the two outputs.
     """
 
     memory_bytes: int
@@ -56,6 +60,7 @@ class Limits:
     wall: timedelta
     disk_bytes: int
     processes: int
+    output_bytes: int = KEPT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Finished:
     Attributes:
         code: Its exit status; ``None`` when a signal ended it, or drkeeper did.
         signal: The number of the signal that ended it, if one did.
-        stdout: The beginning of what it wrote there, up to ``KEPT_BYTES``.
+        stdout: The beginning of what it wrote there, up to ``output_bytes``.
         stderr: The same of standard error.
         dropped_bytes: How much more it wrote to the two than is kept.
         took: From its start to the end of its last process.
@@ -84,10 +89,6 @@ class Finished:
     def ok(self) -> bool:
         """Whether it ended by itself, and said that all was well."""
         return self.code == 0 and self.why is Why.NOTHING
-
-
-KEPT_BYTES = 1024 * 1024
-"""What is kept of each output of a program; the rest is read, counted and dropped."""
 
 
 class Started(Protocol):
@@ -110,9 +111,9 @@ class Scratch(Protocol):
 
     * *Gone afterwards*: when the context ends, no process and no file of it is left.
     * *Gone at last*: when drkeeper is killed, its programs are, too, and ``sweep`` removes the rest.
-    * *Contained*: what a program does within its limits changes nothing but the restored tree; what
-      goes beyond them ends it, and is said in ``Finished.why``. What a kind cannot contain is in
-      docs/scratch.md.
+    * *Contained*: what a program does within its limits changes nothing but the restored tree, and
+      that only if it may; what goes beyond them is refused, or ends it and is said in
+      ``Finished.why``. What a kind cannot contain is in docs/scratch.md.
     * *No secrets*: a program gets the variables it is given and a few harmless ones, nothing else.
     """
 

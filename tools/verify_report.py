@@ -1,36 +1,58 @@
 #!/usr/bin/env python3
-"""Verify exported events of a drkeeper ledger against signed checkpoints.
+"""Verify a drkeeper report against the signed events that it was computed from.
 
-    verify_report.py EXPORT.jsonl --key drksign1... | HEX  [--key ...] [--checkpoint NOTE ...]
+    verify_report.py BUNDLE.tar --quarter 2026Q4 --key drksign1... [--key ...] [--checkpoint NOTE ...]
 
-Written from docs/ledger.md alone; needs Python 3.11 and the package cryptography, nothing of drkeeper.
-EXPORT is what `drkeeper ledger export` wrote. Keys are the public signing keys of the hosts, had from
-somewhere else than the export. A checkpoint file is a note that was kept elsewhere: in the repository,
-by an auditor, in the last report. Ends with 0 when everything holds, 1 when something does not, 2 when
-called wrongly.
+Written from docs/ledger.md and docs/evidence.md alone; needs Python 3.11 and the package cryptography.
+BUNDLE comes from `drkeeper report --bundle`. Keys are the public signing keys of the hosts (or their 64
+hex digits), had from elsewhere. NOTE is a checkpoint that was kept elsewhere: in the repository, by an
+auditor, with the last report. Ends with 0 when all holds, 1 when it does not, 2 when called wrongly.
 
-What it shows: the events are those that were signed, none was edited, removed, added or moved, also not
-by somebody who computed all hashes anew; drills say no other RTO than their phases; and nothing of the
-span is missing. What it does not show: that what was recorded was true.
+It shows that the events are those that were signed: none edited, removed, added or moved; that the report
+says what they say; and that it leaves out none of its quarter. Not that what was recorded was true.
 """
 
 import argparse
 import base64
-import binascii
 import hashlib
 import itertools
 import json
+import re
+import statistics
 import sys
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-FORM = "drkeeper/ledger-export/1"
-EMPTY = hashlib.sha256(b"").digest()
 BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-LONGEST_LINE = 4 << 20
+MALFORMED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+MALFORMED += (RecursionError, tarfile.TarError)
+# Kind of event: what it is about, and which member names that; none: its own number does.
+TABLES = {
+    kind: (about, member)
+    for about, member, kinds in (
+        ("run", "run", "run.begun run.claimed run.ended run.interrupted"),
+        ("point", "", "recovery_point.recorded"),
+        ("check", "", "verification.recorded"),
+        ("policy", "policy", "policy.seen"),
+        ("alarm", "", "alarm.raised"),
+        ("alarm", "alarm", "alarm.cleared"),
+        ("drill", "", "drill.planned"),
+        ("drill", "drill", "drill.declared drill.ended"),
+        ("incident", "", "incident.opened"),
+        ("incident", "incident", "incident.closed"),
+        ("action", "", "corrective_action.opened"),
+        ("action", "action", "corrective_action.closed"),
+        ("key_drill", "", "key_drill.recorded"),
+    )
+    for kind in kinds.split()
+}
+ENDED = {"run": "ended_at", "drill": "verdict"}
+FIGURES = {"min": min, "median": statistics.median_low, "max": max}
+SOUND = ("proven", "too-old", "too-slow")
 
 
 class WrongError(Exception):
@@ -42,133 +64,42 @@ def require(holds: object, what: str) -> None:
         raise WrongError(what)
 
 
-# ------------------------------------------------------------------ keys and notes
+# ------------------------------------------------------------------ keys, notes, the chain
 
 
 def key_from_text(text: str) -> bytes:
-    """Read a public key: 64 hex digits, or `drksign1...` (Bech32 without limit of length)."""
-    if len(text) == 64 and not text.strip("0123456789abcdef"):
+    """Read a public key: 64 hex digits, or `drksign1...` (Bech32; its six last signs are a checksum)."""
+    if re.fullmatch("[0-9a-f]{64}", text):
         return bytes.fromhex(text)
-    prefix, found, data = text.rpartition("1")
-    require(found and prefix == "drksign" and not data.strip(BECH32), "key is not a public key")
-    values = [BECH32.index(c) for c in data]
-    check = 1
-    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
-    for value in expanded + values:
-        top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
-        for bit, factor in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
-            check ^= factor if top >> bit & 1 else 0
-    require(check == 1, "key is misspelt")
-    bits = "".join(f"{value:05b}" for value in values[:-6])
-    raw = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits) // 8 * 8, 8))
-    require(len(raw) == 32, "key is not a public key")
-    return raw
+    require(re.fullmatch(f"drksign1[{BECH32}]{{58}}", text), "key is not a public key")
+    bits = "".join(f"{BECH32.index(sign):05b}" for sign in text[8:-6])
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, 256, 8))
 
 
-def open_checkpoint(note: str, origin: str, keys: Sequence[bytes]) -> tuple[int, bytes]:
+def open_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> tuple[int, bytes]:
     """Return size and root of a checkpoint that a known key has signed (c2sp.org/tlog-checkpoint)."""
-    text, gap, rest = note.rpartition("\n\n")
-    require(gap and rest.endswith("\n"), "checkpoint is not a signed note")
-    require(not any(ord(c) < 32 and c != "\n" for c in note), "checkpoint is not a signed note")
-    text += "\n"
-    good = 0
-    for line in rest.split("\n")[:-1]:
-        dash, name, encoded = (*line.split(" "), "", "", "")[:3]
-        require(dash == "\N{EM DASH}", "checkpoint is not a signed note")
-        raw = from_base64(encoded)
+    text, gap, signatures = note.rpartition("\n\n")
+    lines = text.split("\n")
+    require(gap and len(lines) >= 3, "checkpoint is not a signed note")
+    require(lines[0] == origin, "checkpoint is of another ledger")
+    for line in signatures.splitlines():
+        dash, name, encoded = line.split(" ")
+        raw = base64.b64decode(encoded, validate=True)
         for key in keys:
-            known = hashlib.sha256(origin.encode() + b"\n\x01" + key).digest()[:4]
-            if name == origin and raw[:4] == known:
+            hint = hashlib.sha256(origin.encode() + b"\n\x01" + key).digest()[:4]
+            if (dash, name, raw[:4]) == ("\N{EM DASH}", origin, hint):
                 try:
-                    Ed25519PublicKey.from_public_bytes(key).verify(raw[4:], text.encode())
+                    signed = f"{text}\n".encode()
+                    Ed25519PublicKey.from_public_bytes(key).verify(raw[4:], signed)
                 except InvalidSignature:
                     raise WrongError("signature of a checkpoint is wrong") from None
-                good += 1
-    require(good, "checkpoint is not signed by a given key")
-    lines = text.split("\n")
-    require(len(lines) >= 4 and lines[0] == origin, "checkpoint is of another ledger")
-    size, root = lines[1], from_base64(lines[2])
-    require(size.isascii() and size.isdigit() and str(int(size)) == size, "checkpoint has no size")
-    require(len(root) == 32, "checkpoint has no root")
-    return int(size), root
-
-
-def from_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise WrongError("checkpoint is not in Base 64") from None
-
-
-# ------------------------------------------------------------------ the tree (RFC 6962, RFC 9162)
-
-
-def node(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\1" + left + right).digest()
-
-
-def roots_of(leaves: Sequence[bytes], sizes: set[int]) -> dict[int, bytes]:
-    """Return the root over the first n leaves for each n of sizes."""
-    found, full = {0: EMPTY}, []
-    for count, leaf in enumerate(leaves, 1):
-        top, rest = leaf, count
-        while rest % 2 == 0:
-            top, rest = node(full.pop(), top), rest // 2
-        full.append(top)
-        if count in sizes:
-            whole = full[-1]
-            for left in reversed(full[:-1]):
-                whole = node(left, whole)
-            found[count] = whole
-    return found
-
-
-def check_inclusion(
-    leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
-) -> None:
-    place, last, top = index, size - 1, leaf
-    for step in proof:
-        require(last, f"proof of event {index + 1} is too long")
-        if place % 2 or place == last:
-            top = node(step, top)
-            while place % 2 == 0 and place:
-                place, last = place // 2, last // 2
-        else:
-            top = node(top, step)
-        place, last = place // 2, last // 2
-    require(last == 0 and top == root, f"event {index + 1} is not what was signed")
-
-
-def check_consistency(
-    old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
-) -> None:
-    wrong = f"history of {new} events does not continue the one of {old}"
-    if old in {0, new}:
-        require(old_root == (new_root if old == new else EMPTY) and not proof, wrong)
-        return
-    steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
-    require(steps, wrong)
-    place, last = old - 1, new - 1
-    while place % 2:
-        place, last = place // 2, last // 2
-    first = second = steps[0]
-    for step in steps[1:]:
-        require(last, wrong)
-        if place % 2 or place == last:
-            first, second = node(step, first), node(step, second)
-            while place % 2 == 0 and place:
-                place, last = place // 2, last // 2
-        else:
-            second = node(second, step)
-        place, last = place // 2, last // 2
-    require(last == 0 and (first, second) == (old_root, new_root), wrong)
-
-
-# ------------------------------------------------------------------ the export
+                require(re.fullmatch("0|[1-9][0-9]*", lines[1]), "checkpoint has no size")
+                return int(lines[1]), base64.b64decode(lines[2], validate=True)
+    raise WrongError("checkpoint is not signed by a given key")
 
 
 def leaf_of(event: dict) -> bytes:
-    """Hash the bytes of docs/ledger.md, "The chain", as a leaf."""
+    """Hash the bytes of docs/ledger.md, "The chain", as a leaf of RFC 6962."""
     parts = [b"drkeeper/v1/event\0", event["seq"].to_bytes(8, "big"), bytes.fromhex(event["prev"])]
     require(len(parts[2]) == 32, "previous hash has not 32 bytes")
     for name in ("at", "kind", "body"):
@@ -177,117 +108,191 @@ def leaf_of(event: dict) -> bytes:
     return hashlib.sha256(b"\0" + b"".join(parts)).digest()
 
 
-def read(path: Path) -> tuple[dict, list[dict], list[dict]]:
-    """Return the first line, the events and the checkpoints."""
-    parts: dict[str, list[dict]] = {"export": [], "event": [], "checkpoint": []}
-    with path.open("rb") as lines:
-        while line := lines.readline(LONGEST_LINE + 1):
-            require(len(line) <= LONGEST_LINE, "line of the export is too long")
-            value = json.loads(line)
-            require(isinstance(value, dict) and value.get("type") in parts, "line is not known")
-            parts[value["type"]].append(value)
-    require(len(parts["export"]) == 1, "export has not one beginning")
-    require(parts["export"][0]["form"] == FORM, "export is of a form that is not known")
-    return parts["export"][0], parts["event"], parts["checkpoint"]
+def roots_of(events: list[dict]) -> list[bytes]:
+    """See that the events follow each other; return the tree's root for each number of them."""
+    roots, full, prev = [hashlib.sha256(b"").digest()], [], "00" * 32
+    for count, event in enumerate(events, 1):
+        require(event["seq"] == count, f"event {count} is missing, or one was added or moved")
+        require(event["prev"] == prev, f"event {count} does not follow the last")
+        prev, top, rest = event["hash"], leaf_of(event), count
+        while rest % 2 == 0:
+            top, rest = hashlib.sha256(b"\1" + full.pop() + top).digest(), rest // 2
+        full.append(top)
+        for left in reversed(full[:-1]):
+            top = hashlib.sha256(b"\1" + left + top).digest()
+        roots.append(top)
+    return roots
 
 
-def check_events(head: dict, events: list[dict]) -> list[bytes]:
-    """See that the events follow each other; return their leaves."""
-    wanted = list(range(head["first"], head["last"] + 1))
-    require([event["seq"] for event in events] == wanted, "events are missing, added or moved")
-    for before, after in itertools.pairwise(events):
-        require(before["hash"] == after["prev"], f"event {after['seq']} does not follow the last")
-    if head["first"] == 1 and events:
-        require(events[0]["prev"] == "00" * 32, "first event does not begin the chain")
-    return [leaf_of(event) for event in events]
+# ------------------------------------------------------------------ the report
 
 
-def check_drills(events: list[dict]) -> int:
-    """See that what drills say of themselves agrees; return how many ended."""
-    ended = 0
+class Record:
+    def __init__(self, table: str) -> None:
+        self.table, self.events, self.body = table, [], {}
+
+    @property
+    def last(self) -> int:
+        return self.events[-1]
+
+
+def records_of(events: list[dict]) -> dict[int, Record]:
+    """Return, by number of event, all that is said of the thing it is about."""
+    things, found = {}, {}
     for event in events:
-        if event["kind"] != "drill.ended":
-            continue
-        body = json.loads(event["body"])
-        reached = [p["elapsed_us"] for p in body["phases"] if p["phase"] == "probes-passed"]
-        rto = reached[0] if reached else None
-        require(
-            body["achieved_rto_us"] == rto, f"event {event['seq']} has an RTO its phases have not"
-        )
-        ended += 1
-    return ended
+        if event["kind"] in TABLES:
+            (table, member), body = TABLES[event["kind"]], json.loads(event["body"])
+            key = (table, body[member] if member else event["seq"])
+            found[event["seq"]] = record = things.setdefault(key, Record(table))
+            record.events.append(event["seq"])
+            record.body |= body
+            if event["kind"] == "drill.ended":
+                reached = {each["phase"]: each["elapsed_us"] for each in body["phases"]}
+                same = body["achieved_rto_us"] == reached.get("probes-passed")
+                require(same, f"event {event['seq']} has an RTO its phases have not")
+    return found
 
 
-def verify(path: Path, keys: Sequence[bytes], notes: Sequence[str]) -> str:
-    """Verify an export; return what was shown, in words.
+def check_rows(value: object, found: dict[int, Record]) -> None:
+    """See that each row says what the events that it names say, and that its figures are theirs."""
+    if isinstance(value, list):
+        for each in value:
+            check_rows(each, found)
+    if not isinstance(value, dict):
+        return
+    events = value.get("events", [])
+    for seq in events:
+        require(seq in found, f"report names event {seq}, which is not one of its own")
+    for name, said in value.items():
+        check_rows(said, found)
+        for seq in events:
+            due = found[seq].body.get(name, said)
+            same = type(due) is type(said) and due == said
+            require(same, f"{name} of the report is not what event {seq} says")
+        how, _, member = name.partition("_")
+        if how in FIGURES and "count" in value:
+            known = [v for seq in events if (v := found[seq].body.get(member)) is not None]
+            same = said == (FIGURES[how](known) if known else None)
+            require(same, f"{name} of the report is not that of events {events}")
+    if "took" in value and "phases" in value:
+        reached = itertools.accumulate(each["span_us"] for each in value["took"])
+        due = [each["elapsed_us"] for each in value["phases"]]
+        require([*reached] == due[: len(value["took"])], f"phases are not those of event {events}")
+    if "events" in value:
+        require(value.get("count", len(events)) == len(events), f"count is not that of {events}")
 
-    Raises:
-        WrongError: Something does not hold.
-    """
-    head, events, kept = read(path)
-    size, root = head["size"], bytes.fromhex(head["root"])
-    leaves = check_events(head, events)
-    sizes = {each["size"] for each in kept} | {size}
-    whole = head["first"] == 1
-    if whole:
-        require(size == head["last"], "export is not of the size that it says")
-    opened = [open_checkpoint(note, head["origin"], keys) for note in notes]
-    inner = [open_checkpoint(each["note"], head["origin"], keys) for each in kept]
-    sizes |= {each[0] for each in opened + inner}
-    roots = roots_of(leaves, sizes) if whole else {}
-    if whole:
-        require(roots.get(size) == root, "events have not the root that the export says")
-    for event, leaf in zip(events, leaves, strict=True):
-        if not whole:
-            proof = [bytes.fromhex(step) for step in event["proof"]]
-            check_inclusion(leaf, event["seq"] - 1, size, proof, root)
-    covered = 0
-    for each, (signed, signed_root) in zip(kept, inner, strict=True):
-        require(each["size"] == signed, "checkpoint has another size than it says")
-        proof = [bytes.fromhex(step) for step in each["consistency"]]
-        pair = [(signed, signed_root), (size, root)]
-        (low, low_root), (high, high_root) = sorted(pair, key=lambda one: one[0])
-        check_consistency(low, high, low_root, high_root, proof)
-        covered = max(covered, signed)
-    by_size = dict(inner) | {size: root} | roots
-    for signed, signed_root in opened:
-        require(signed in by_size, f"checkpoint of {signed} events is missing in the export")
-        require(by_size[signed] == signed_root, f"first {signed} events are not those signed")
-        covered = max(covered, signed)
+
+def bounds(quarter: str) -> tuple[str, str]:
+    """Return the first instant of a quarter, and the first one after it."""
+    require(re.fullmatch("[0-9]{4}Q[1-4]", quarter), f"{quarter!r} is not a quarter")
+    year, month = int(quarter[:4]), int(quarter[5]) * 3 - 2
+    after = (year, month + 3) if month < 10 else (year + 1, 1)
+    begin, end = (f"{y:04}-{m:02}-01T00:00:00.000000Z" for y, m in ((year, month), after))
+    return begin, end
+
+
+def check_report(report: dict, events: list[dict], roots: list[bytes], quarter: str) -> str:
+    """See that a report is of the quarter and of these events, and leaves out none of them."""
+    require(report["form"] == "drkeeper/report/1", "report is of a form that is not known")
+    me, until = report["identity"], report["until"]
+    require(me["quarter"] == report["quarter"], "report names two quarters")
+    require(quarter == me["quarter"], f"report is of {me['quarter']}, not of {quarter}")
+    begin, end = bounds(quarter)
+    dated = (me["begin"], me["end"], me["until"]) == (begin, end, until) and begin < until <= end
+    require(dated and me["complete"] is (until == end), "quarter is dated wrongly")
+
+    def size(stop: str) -> int:
+        return max((event["seq"] for event in events if event["at"] < stop), default=0)
+
+    first, last = size(begin) + 1, size(until)
+    said = f"events {me['first']} to {me['last']} are not those of {quarter} ({first} to {last})"
+    require((me["first"], me["last"]) == (first, last), said)
+    for one, mark in ((me, last), (me["previous"], first - 1)):
+        same = (one["last"], one["root"]) == (mark, roots[mark].hex())
+        require(same, "report is of another ledger than these events")
+    found = records_of(events[:last])
+    check_rows(report, found)
+    records = {id(each): each for each in found.values()}.values()
+
+    def due(table: str, low: int = first, high: int = last, **only: Iterable[object]) -> set[int]:
+        mine = [each for each in records if each.table == table and low <= each.last <= high]
+        if table in ENDED:
+            mine = [each for each in mine if each.body.get(ENDED[table])]
+        return {e.last for e in mine if all(e.body.get(name) in only[name] for name in only)}
+
+    def compare(rows: list[dict], wanted: set[int], *, more: bool = False) -> None:
+        listed = {found[seq].last for row in rows for seq in row["events"]}
+        for seq in sorted(wanted - listed):
+            raise WrongError(f"report leaves out event {seq} ({events[seq - 1]['kind']})")
+        for seq in sorted(() if more else listed - wanted):
+            raise WrongError(f"report has event {seq} where it is not due: another quarter's?")
+
+    results, states = report["results"], {each.body.get("state") for each in records}
+    compare(results["runs"], due("run"))
+    compare(results["not_succeeded"], due("run", state=states - {"succeeded"}))
+    compare(results["drills"], due("drill"))
+    compare(results["verdicts"], due("drill"))
+    compare(results["points"], due("point"))
+    compare(report["integrity"]["checks"], due("check"))
+    compare(report["security"]["key_drills"], due("key_drill"))
+    kinds = {each.body.get("kind") for each in records} - {"key"}
+    compare(report["sampling"]["drills"], due("drill", kind=kinds))
+    for table in ("incident", "action", "alarm"):
+        compare(report["issues"][f"{table}s"], due(table), more=True)
+    for each in report["rto"]["policies"]:
+        spans = [(first, last, each["measured"])]
+        for row in each["trend"]:
+            low, high = bounds(row["quarter"])
+            spans.append((size(low) + 1, size(min(high, until)), row))
+        for low, high, row in spans:
+            drills = due("drill", low, high, policy=[each["policy"]], verdict=SOUND)
+            compare([row], {s for s in drills if found[s].body["achieved_rto_us"] is not None})
+    over = "" if until != end or len(events) > last else "; nothing shows that the quarter was over"
+    return f"report of {quarter}, events {first} to {last} of {len(events)}{over}"
+
+
+def verify(bundle: Path, keys: list[bytes], notes: list[str], quarter: str) -> str:
+    """Verify a bundle; return what was shown, in words, or raise WrongError."""
+    with tarfile.open(bundle) as tar:
+        names = {member.name.rpartition("/")[2]: member for member in tar if member.isfile()}
+        report = json.loads(tar.extractfile(names["report.json"]).read())
+        lines = [json.loads(line) for line in tar.extractfile(names["ledger.jsonl"])]
+    head, events = lines[0], [line for line in lines if line["type"] == "event"]
+    inner = [line["note"] for line in lines if line["type"] == "checkpoint"]
+    require(head["form"] == "drkeeper/ledger-export/1", "export is of a form that is not known")
+    same = head["origin"] == report["identity"]["ledger"]
+    require(same and head["first"] == 1, "report is of another ledger than these events")
+    roots, covered = roots_of(events), 0
+    for note, kept in [*((note, False) for note in inner), *((note, True) for note in notes)]:
+        signed, root = open_checkpoint(note, head["origin"], keys)
+        if signed <= len(events):
+            require(roots[signed] == root, f"first {signed} events are not those signed")
+            covered = max(covered, signed)
+        require(not kept or signed <= len(events), f"checkpoint of {signed} events is not covered")
     require(covered, "nothing was signed")
-    ended = check_drills(events)
-    loose = max(0, head["last"] - max(covered, head["first"] - 1))
-    return (
-        f"{len(events)} events ({head['first']} to {head['last']}), {ended} ended drills,"
-        f" {len(kept) + len(opened)} checkpoints up to event {covered}; {loose} not yet signed"
-    )
+    said = check_report(report, events, roots, quarter)
+    loose = max(0, report["identity"]["last"] - covered)
+    return f"{said}; signed up to event {covered}" + (f", {loose} are NOT SIGNED" if loose else "")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("export", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--quarter", required=True, help="the quarter that the report must be of")
     parser.add_argument("--key", action="append", required=True, metavar="KEY")
     parser.add_argument("--checkpoint", action="append", default=[], type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     try:
         keys = [key_from_text(key) for key in options.key]
         notes = [path.read_text(encoding="utf-8") for path in options.checkpoint]
-        print(verify(options.export, keys, notes))
+        print(f"VERIFIED: {verify(options.bundle, keys, notes, options.quarter)}")
     except WrongError as error:
         print(f"NOT VERIFIED: {error}", file=sys.stderr)
-        return 1
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        print(f"NOT VERIFIED: export or note is malformed: {error!r}", file=sys.stderr)
-        return 1
-    return 0
+    except MALFORMED as error:
+        print(f"NOT VERIFIED: bundle or note is malformed: {error!r}", file=sys.stderr)
+    else:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

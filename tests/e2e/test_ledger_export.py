@@ -14,7 +14,7 @@ from drkeeper.ledger.process import this_process
 
 pytestmark = pytest.mark.e2e
 
-TOOL = Path(__file__).parents[2] / "tools" / "verify_report.py"
+TOOL = Path(__file__).parents[2] / "tools" / "verify_export.py"
 KEY = SigningKey(bytes(range(32)))
 
 

@@ -1,6 +1,6 @@
 """The chain as lines of JSON, with all that a stranger needs to verify it without drkeeper.
 
-The form is normative in docs/ledger.md, "Exporting"; ``tools/verify_report.py`` reads it.
+The form is normative in docs/ledger.md, "Exporting"; ``tools/verify_export.py`` reads it.
 """
 
 import json

@@ -13,7 +13,7 @@ from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import Event, hashed_bytes, link
 
-TOOL = Path(__file__).parents[3] / "tools" / "verify_report.py"
+TOOL = Path(__file__).parents[3] / "tools" / "verify_export.py"
 KEY = SigningKey(bytes(range(32)))
 KEYS = (KEY.verify_key.hex, str(KEY.verify_key))
 
@@ -21,7 +21,7 @@ KEYS = (KEY.verify_key.hex, str(KEY.verify_key))
 @pytest.fixture(scope="module")
 def tool():
     """The tool as a module: it imports nothing of drkeeper."""
-    spec = importlib.util.spec_from_file_location("verify_report", TOOL)
+    spec = importlib.util.spec_from_file_location("verify_export", TOOL)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,1 @@
+"""The fifteen sections of a report, each a function from a period to what JSON can say."""

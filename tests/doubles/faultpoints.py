@@ -45,7 +45,8 @@ def let_strike(folder: Path, who: str, name: str, hit: int = 1) -> dict[str, str
         Variables for whoever is started, and for those whom that starts in turn.
     """
     (folder / "sitecustomize.py").write_text(_CUSTOMIZE)
-    return {"STRIKE": f"{who}:{name}:{hit}", "PYTHONPATH": str(folder)}
+    ours = Path(faults.__file__).parents[1]  # also where another drkeeper is installed
+    return {"STRIKE": f"{who}:{name}:{hit}", "PYTHONPATH": f"{folder}{os.pathsep}{ours}"}
 
 
 def registered_points() -> frozenset[str]:

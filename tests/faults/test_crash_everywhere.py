@@ -35,6 +35,12 @@ ELSEWHERE = {
     "ledger.daemons.": "only daemons do; test_ledger_faults.py",
     "ledger.postgresql.": "worlds have their ledgers in files; test_ledger_faults.py",
     "ledger.server.": "the same",
+    "repository.records.": "beside snapshots; tests/faults/test_record_faults.py",
+    "operations.keeping_ledgers.": "the same",
+    "ledger.storing.": "the same",
+    "ledger.checkpoints.": "the same",
+    "app.wiring.ledger_copies.": "the same",
+    "scratch.": "only drills have one; test_scratch_faults.py",
     "sources.sqlite.": "worlds hold files; test_sqlite_faults.py",
 }
 POINTS = sorted(name for name in registered_points() if not name.startswith(tuple(ELSEWHERE)))

@@ -5,7 +5,9 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +15,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from doubles.clock import FakeClock
+from doubles.forging import recomputed
+from doubles.kept import KeptSeries
 from doubles.ledgers import behind_its_back, ledger_at, live_through, what_a_reader_sees
+from drkeeper.crypto.merkle import Tree, leaf_hash
+from drkeeper.crypto.notes import Checkpoint
+from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import LedgerError
-from drkeeper.ledger.events import canonical
+from drkeeper.ledger.events import canonical, hashed_bytes
+from drkeeper.ledger.storing import make_ledger
+from drkeeper.operations.keeping_ledgers import gather, read_kept, store_ledger
 from services.postgresql import fresh_schema
 
+KEY = SigningKey(b"k" * 32)
 FEW = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -147,6 +157,66 @@ def test_bodies_are_spelt_once_and_for_all(body):
     assert canonical(json.loads(spelt)) == spelt
 
 
+def rebuilt(path, tmp_path, seed, runs):
+    """Let a ledger live and be stored now and then, and make it anew from what is stored."""
+    chance, series = random.Random(seed), KeptSeries()
+    again = tmp_path / "again" / "ledger.sqlite"
+    for each in (path, again):
+        shutil.rmtree(each.parent, ignore_errors=True)
+    with ledger_at(path) as ledger:
+        for number in range(1, runs + 1):
+            live_through(ledger, chance.randrange(10**6), runs=1, first=number)
+            if chance.random() < 0.3:
+                store_ledger(ledger, series, KEY, "keeper")
+        store_ledger(ledger, series, KEY, "keeper")
+        gathered = gather(read_kept([series]), ledger.origin(), [KEY.verify_key])
+        make_ledger(again, gathered.events, gathered.notes)
+        with ledger_at(again) as made:
+            assert what_a_reader_sees(made) == what_a_reader_sees(ledger)
+            assert made.checkpoints() == ledger.checkpoints()
+            assert made.verify().ok
+    assert kept_rows(again) == kept_rows(path)
+
+
+def kept_rows(path):
+    """Everything in the file but what goes with the processes that wrote it."""
+    with closing(sqlite3.connect(path)) as connection:
+        local = ('INSERT INTO "lease"', 'INSERT INTO "daemon"')
+        return [line for line in connection.iterdump() if not line.startswith(local)]
+
+
+@given(seed=st.integers(0, 10**6), runs=st.integers(0, 12))
+@settings(FEW, max_examples=10)
+def test_every_history_is_rebuilt_from_storage_as_it_was(tmp_path, seed, runs):
+    """Tables, chain and checkpoints of a ledger made from what was stored are the ones that were lost."""
+    rebuilt(tmp_path / "one" / "ledger.sqlite", tmp_path, seed, runs)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(200))
+def test_two_hundred_histories_are_rebuilt_from_storage_as_they_were(tmp_path, seed):
+    """As above, for histories of up to thirty runs."""
+    rebuilt(tmp_path / "one" / "ledger.sqlite", tmp_path, seed, seed % 31)
+
+
+@given(at=st.integers(2, 30), size=st.integers(0, 30))
+@settings(FEW, max_examples=12)
+def test_a_chain_computed_anew_is_found_by_every_later_checkpoint(lived, tmp_path, at, size):
+    """Whichever event was changed: each checkpoint that covers it tells, and no other."""
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(lived, path)
+    with ledger_at(path) as ledger:
+        chain = ledger.events(limit=10**6)
+        tree = Tree([leaf_hash(hashed_bytes(event)) for event in chain[:size]])
+        kept = Checkpoint(ledger.origin(), size, tree.root)
+    forged = tmp_path / "forged" / "ledger.sqlite"
+    shutil.rmtree(forged.parent, ignore_errors=True)
+    recomputed(path, at, forged)
+    with ledger_at(forged) as other:
+        assert other.verify().ok
+        assert other.verify([kept]).ok == (size < at)
+
+
 def flips(lived: Path, chosen: list[int], tmp_path: Path) -> tuple[int, int]:
     """Flip one bit at a time; return how many changed what a reader sees, and how many were found.
 
@@ -197,28 +267,32 @@ def used_bits(path: Path) -> list[int]:
 
 
 @pytest.fixture
-def of_twenty(empty, tmp_path):
-    path = tmp_path / "twenty" / "ledger.sqlite"
+def of_sixty(empty, tmp_path):
+    """A ledger of sixty rows or some more, in all its tables."""
+    path = tmp_path / "sixty" / "ledger.sqlite"
     path.parent.mkdir(mode=0o700)
     shutil.copy(empty, path)
     with ledger_at(path) as ledger:
-        live_through(ledger, 5, runs=9)
+        live_through(ledger, 5, runs=7)
         assert ledger.verify().events >= 19
+    with closing(sqlite3.connect(path)) as connection:
+        inserted = [line for line in connection.iterdump() if line.startswith("INSERT INTO")]
+        assert 60 <= len(inserted) < 90
     (tmp_path / "flips").mkdir(mode=0o700)
     return path
 
 
-def test_flipped_bits_are_found(of_twenty, tmp_path):
+def test_flipped_bits_are_found(of_sixty, tmp_path):
     """Of the bits in use, 500 at random: none changes what a reader sees without being found."""
-    chosen = random.Random(1).sample(used_bits(of_twenty), 500)
-    seen, found = flips(of_twenty, chosen, tmp_path / "flips")
+    chosen = random.Random(1).sample(used_bits(of_sixty), 500)
+    seen, found = flips(of_sixty, chosen, tmp_path / "flips")
     assert seen > 250
     assert found >= seen
 
 
 @pytest.mark.soak
-def test_every_flipped_bit_is_found(of_twenty, tmp_path):
-    """All bits of a ledger of some twenty events, one after the other: none is missed."""
-    every = range(8 * of_twenty.stat().st_size)
-    seen, found = flips(of_twenty, list(every), tmp_path / "flips")
+def test_every_flipped_bit_is_found(of_sixty, tmp_path):
+    """All bits of a ledger of some sixty rows, one after the other: none is missed."""
+    every = range(8 * of_sixty.stat().st_size)
+    seen, found = flips(of_sixty, list(every), tmp_path / "flips")
     assert found >= seen > 50_000

@@ -21,6 +21,8 @@ SIGNATURE_BYTES: Final = 64
 """Source: RFC 8032 section 5.1."""
 JOURNAL_DOMAIN: Final = b"drkeeper/v1/journal\0"
 """Source: docs/format.md section 3."""
+RECORD_DOMAIN: Final = b"drkeeper/v1/record\0"
+"""Source: docs/format.md section 11."""
 
 _PUBLIC_PREFIX: Final = "drksign"
 _PRIVATE_PREFIX: Final = "drk-signing-key-"

@@ -50,7 +50,7 @@ class KeepsCheckpoints(Protocol):
 
     An entry is written once, numbered from 1 without gaps by each host, and never changed; reading
     gives back what was written or fails with ``IntegrityError``. The repository keeps entry n of a
-    host as object ``ledger/<host>/<n:012d>`` (docs/format.md, section 1).
+    host as object ``ledger/<host>/<n:012d>`` (docs/format.md, section 11.1).
     """
 
     def put(self, number: int, content: bytes) -> None:
@@ -71,8 +71,8 @@ class KeepsCheckpoints(Protocol):
         """
         ...
 
-    def last(self) -> int:
-        """Return the highest number; 0 when there is none."""
+    def last(self, *, after: int = 0) -> int:
+        """Return the highest number; ``after`` when there is none above it."""
         ...
 
 

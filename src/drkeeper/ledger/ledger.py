@@ -32,6 +32,7 @@ from drkeeper.ledger.queries import Queries
 from drkeeper.ledger.reconciling import Reconciling
 from drkeeper.ledger.records import NEWEST
 from drkeeper.ledger.runs import Runs
+from drkeeper.ledger.storing import Storing
 from drkeeper.ledger.tables import PROJECTIONS
 from drkeeper.ledger.verify import VerifyReport, fold_or_refuse, verify
 from drkeeper.model.instants import exact_rfc3339
@@ -117,6 +118,7 @@ class Ledger(  # docs/adr/0045-the-ledger-is-the-sum-of-its-nouns.md
     Actions,
     Checkpoints,
     Exports,
+    Storing,
     Queries,
 ):
     """The record of what drkeeper did: an event chain and the tables computed from it.

@@ -31,7 +31,7 @@ from drkeeper.repository.journal_entry import (
     read_entry,
 )
 from drkeeper.repository.journal_objects import EntryObject, JournalObjects
-from drkeeper.repository.journal_start import Resume, find_start
+from drkeeper.repository.journal_start import Resume, every_keyring, find_start
 from drkeeper.repository.keyring import Keyring
 from drkeeper.repository.live_commits import LiveCommits
 from drkeeper.repository.pin import HighWater
@@ -113,6 +113,18 @@ class Journal:  # noqa: PLR0904 - a reader may ask for many things, and write on
                 hint="Check that this is the whole repository, and restore journal/ from a copy.",
             )
         return self._state.keyring
+
+    def keyrings(self) -> list[Keyring]:
+        """Return every keyring that has been in force, the newest last; costs a request for each.
+
+        Raises:
+            IntegrityError: An entry of the journal is not what it was.
+            StorageError: The store refused or did not answer.
+        """
+        named = self._state.keyrings
+        if len(named) == 1:
+            return [self.keyring]
+        return every_keyring(self._objects, self._repository, self._admins, named)
 
     @property
     def read_to(self) -> int:

@@ -85,6 +85,32 @@ def find_start(objects: JournalObjects, repository: bytes, admins: Sequence[str]
     return None
 
 
+def every_keyring(
+    objects: JournalObjects,
+    repository: bytes,
+    admins: Sequence[str],
+    named: Sequence[tuple[int, str]],
+) -> list[Keyring]:
+    """Return every keyring that has been in force, the first one first, each proven by its admins.
+
+    Args:
+        objects: The journal.
+        repository: Id of the repository.
+        admins: Trusted to have signed entry 1.
+        named: Number and digest of each entry that set one, from a state that is believed.
+
+    Raises:
+        IntegrityError: An entry is not what was named.
+        StorageError: The store refused or did not answer.
+    """
+    try:
+        state = JournalState(repository)
+        step(state, _entry(objects, repository, 1, admins))
+        return _proven_keyrings(objects, state, named)
+    except VoidError as error:
+        raise IntegrityError(f"a keyring of the journal is not what it was: {error}") from error
+
+
 def _start_at(objects: JournalObjects, first: JournalState, n: int, keys: Sequence[str]) -> Start:
     """Verify the checkpoint at ``n`` and the keyrings it builds on.
 

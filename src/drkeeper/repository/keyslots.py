@@ -231,6 +231,20 @@ class KeySlots:
             )
         raise failure or AssertionError("rows end with an error when there are none")
 
+    def unwrap(self, name: str, sealed: bytes, key_class: KeyClass) -> bytes:
+        """Return the key in an age file, whoever wrote it: what it opens must prove itself.
+
+        Args:
+            name: Of the object it stands in, for messages.
+            sealed: The age file.
+            key_class: What it is for, for messages.
+
+        Raises:
+            KeyNotFoundError: No identity at hand opens it.
+            IntegrityError: It is malformed, or holds no key.
+        """
+        return self._decrypted(name, sealed, key_class)
+
     def _decrypted(self, name: str, sealed: bytes, key_class: KeyClass) -> bytes:
         try:
             key = decrypt(sealed, self._identities)

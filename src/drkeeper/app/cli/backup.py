@@ -1,5 +1,6 @@
 """``drkeeper backup``: take snapshots, now."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -57,8 +58,19 @@ def command(policies: tuple[str, ...], *, every: bool, dry_run: bool, **options:
         return _run_of_daemon(called, policies, choices, **options)
     chosen = _chosen(called, policies, every=every)
     codes = [_one(called, policy, choices, dry_run=dry_run) for policy in chosen]
+    if not dry_run:
+        keep_ledger(called, {policy.repository for policy in chosen})
     failures = [code for code in codes if code not in {0, WARNINGS}]
     return failures[0] if failures else max(codes, default=0)
+
+
+def keep_ledger(called: Invocation, repositories: Collection[str]) -> None:
+    """Store what is new in the ledger where the snapshots went; no backup fails by it."""
+    from drkeeper.app.wiring.ledger_copies import copy_quietly  # noqa: PLC0415 - see the package
+
+    configuration, clock = called.configuration, called.clock
+    for trouble in copy_quietly(configuration, clock, called.passphrase, only=repositories):
+        called.output.warning(trouble)
 
 
 def _run_of_daemon(

@@ -1,10 +1,11 @@
 """``drkeeper run --due``: what the daemon does at a tick, once, for those who use timers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
 
+from drkeeper.app.cli.backup import keep_ledger
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.config.configuration import Configuration
@@ -65,6 +66,7 @@ def command(*, due: bool, dry_run: bool) -> int:
 
     with telling(configuration, called.clock, log) as courier:
         ended = run_due(configuration, called.clock, on_begin=on_begin, on_end=on_end, log=log)
+    _keep(called, configuration, ended)
     codes = [_code(one) for one in ended]
     called.output.summary(
         {
@@ -77,6 +79,11 @@ def command(*, due: bool, dry_run: bool) -> int:
         called.output.say("nothing was due")
     failures = [code for code in codes if code not in _RESULTS]
     return failures[0] if failures else max(codes, default=0)
+
+
+def _keep(called: Invocation, configuration: Configuration, ended: Sequence[Ended]) -> None:
+    if ended:
+        keep_ledger(called, {policy.repository for policy in configuration.policies.values()})
 
 
 def _kept(called: Invocation, configuration: Configuration) -> Configuration:

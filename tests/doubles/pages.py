@@ -66,6 +66,11 @@ class ScriptedReader:
         """Return the alarms, newest first."""
         return sorted(self.every_alarm, key=lambda a: a.raised_at, reverse=True)[:limit]
 
+    def report(self, quarter: str | None) -> bytes | None:
+        """Return a report of quarters, and none of what is no quarter."""
+        text = f"<!doctype html>\n<html>{quarter}</html>\n".encode()
+        return text if quarter in {None, "2026Q4"} else None
+
     def run_counts(self) -> Mapping[RunState, int]:
         """Count the runs."""
         return Counter(run.state for run in self.every_run)

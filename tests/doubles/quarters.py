@@ -109,7 +109,7 @@ class Story:
         self.points[policy] = self.commit, at, size
         self.ledger.end_run(run, state, result={"files": made.files}, made=[made])
 
-    def drill(
+    def drill(  # noqa: PLR0913 - what can go wrong, by name
         self, policy: str, at: datetime, *, kind=DrillKind.RESTORE, choice=Choice.LATEST,
         promised=None, slow=1.0, bad="", scratch="", missed="",
     ) -> int:  # fmt: skip

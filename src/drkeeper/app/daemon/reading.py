@@ -1,17 +1,20 @@
 """What the page asks beyond the overview, answered from the ledger and the files beside it."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.web.reading import PolicyWords, RunLog
+from drkeeper.app.wiring.reports import rendered, report_of
 from drkeeper.app.wiring.runlogs import read_log
 from drkeeper.clock import Clock
 from drkeeper.model.alarm import Alarm
 from drkeeper.model.planner import slots_of
 from drkeeper.model.run import RecoveryPoint, Run, RunId, RunState
 from drkeeper.model.schedule import in_words
+from drkeeper.reports.quarters import quarter_from_text, quarter_of
 
 if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
@@ -37,6 +40,8 @@ class LedgerReader:
         self._configuration = configuration
         self._ledger = ledger
         self._clock = clock
+        self._reporting = threading.Lock()
+        self._report: tuple[object, bytes] | None = None
 
     def words(self, policy: str) -> PolicyWords | None:
         """Return what the policy says; ``None`` when there is none of this name now."""
@@ -74,6 +79,26 @@ class LedgerReader:
     def run_counts(self) -> Mapping[RunState, int]:
         """Return how many runs ended each way, since the ledger began."""
         return self._ledger().count_runs()
+
+    def report(self, quarter: str | None) -> bytes | None:
+        """Return the report of a quarter as a page of its own; ``None`` when it is no quarter.
+
+        One is computed at a time, and kept until the ledger or the configuration changes, or a
+        minute has passed of a quarter that is not over.
+        """
+        now = self._clock.now().replace(second=0, microsecond=0)
+        try:
+            asked = quarter_of(now) if quarter is None else quarter_from_text(quarter)
+        except ValueError:
+            return None
+        with self._reporting:
+            ledger, configuration = self._ledger(), self._configuration()
+            newest = ledger.last_event()
+            key = (asked, min(now, asked.end), newest and newest.seq, configuration.definitions())
+            if self._report is None or self._report[0] != key:
+                made = rendered(report_of(ledger, configuration, asked, now), "html")
+                self._report = key, made
+            return self._report[1]
 
     def log(self, run_id: str) -> RunLog | None:
         """Return what a run wrote; ``None`` when nothing was kept."""

@@ -110,6 +110,7 @@ def _bottom(page: Page, overview: Overview | None) -> Child:
     return [
         tag("span", told) if told else None,
         refresh,
+        tag("span", link("Report of this quarter", "report")),
         tag("span", f"drkeeper {drkeeper.__version__} · only to look at"),
     ]
 

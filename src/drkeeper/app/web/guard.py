@@ -70,7 +70,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # a report brings rules of its own
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 

@@ -68,6 +68,14 @@ class Reader(Protocol):
         """Return how many runs ended each way, since the ledger began."""
         ...
 
+    def report(self, quarter: str | None) -> bytes | None:
+        """Return the report of a quarter as a page of its own; ``None`` when it is no quarter.
+
+        Args:
+            quarter: Which one, such as ``2026Q4``; the present one when ``None``.
+        """
+        ...
+
     def log(self, run_id: str) -> RunLog | None:
         """Return what a run wrote; ``None`` when nothing was kept."""
         ...

@@ -4,7 +4,7 @@ from typing import Any
 
 from drkeeper.markup import Child, tag
 from drkeeper.reports.html import charts, words
-from drkeeper.reports.html.pieces import chip, listed, name_of, note, pairs, refs, table
+from drkeeper.reports.html.pieces import chip, counted, listed, name_of, note, pairs, refs, table
 from drkeeper.reports.html.words import count_of, span, when
 
 Section = dict[str, Any]
@@ -122,7 +122,7 @@ def sampling(report: Section) -> Child:
         pairs(
             [
                 ("Rule", part["rule"]),
-                ("Recovery points of the quarter", refs(part["points_in_quarter"]["events"])),
+                ("Recovery points of the quarter", counted(part["points_in_quarter"], "point")),
                 ("Drilled", count_of(len(part["drills"]), "drill")),
             ]
         ),

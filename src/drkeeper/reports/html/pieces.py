@@ -29,6 +29,14 @@ def refs(numbers: Sequence[int]) -> Markup:
     return tag("span", words.events(numbers), class_="refs")
 
 
+def counted(row: dict[str, Any], one: str) -> list[Child]:
+    """Return how many events a figure is of, and which."""
+    numbers = row["events"]
+    few = words.events(numbers)
+    which = few if few.startswith("#") else few.partition(" events ")[2]
+    return [words.count_of(row["count"], one), " ", tag("span", which, class_="refs")]
+
+
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[Child]], *, empty: str, right: Sequence[int] = ()
 ) -> Markup:
@@ -71,11 +79,8 @@ def _class_of(cell: Child, *, numeric: bool) -> str | None:
 
 def pairs(rows: Iterable[tuple[str, Child]]) -> Markup:
     """Return names and what they are."""
-    return tag(
-        "dl",
-        [tag("div", tag("dt", name), tag("dd", value)) for name, value in rows],
-        class_="pairs",
-    )
+    body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows]
+    return tag("table", tag("tbody", body), class_="pairs")
 
 
 def section(number: int, name: str, title: str, *children: Child) -> Markup:

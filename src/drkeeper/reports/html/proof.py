@@ -4,7 +4,7 @@ from typing import Any
 
 from drkeeper.markup import Child, tag
 from drkeeper.reports.html import charts, words
-from drkeeper.reports.html.pieces import chip, name_of, note, pairs, places, refs, table
+from drkeeper.reports.html.pieces import chip, counted, name_of, note, pairs, places, refs, table
 from drkeeper.reports.html.words import count_of, span, when
 
 Section = dict[str, Any]
@@ -37,7 +37,7 @@ def _rto_of(policy: Section) -> Child:
         pairs(
             [
                 ("Target", span(policy["rto_us"]) if policy["rto_us"] else "none is promised"),
-                ("Sound drills", [measured["count"], " ", refs(measured["events"])]),
+                ("Sound drills", counted(measured, "drill")),
                 ("Fastest", span(measured["min_achieved_rto_us"])),
                 ("Median", span(measured["median_achieved_rto_us"])),
                 ("Slowest", span(measured["max_achieved_rto_us"])),
@@ -230,12 +230,8 @@ def controls(report: Section) -> Child:
         table(
             ("Drill", "Policy", "Fault", "Where", "Result", "Caught by"), planted, empty="None.",
         ),
-        pairs([("Drills without a negative control", _without(part["drills_without"]))]),
+        pairs([("Drills without a negative control", counted(part["drills_without"], "drill"))]),
     ]  # fmt: skip
-
-
-def _without(row: Section) -> Child:
-    return [row["count"], " ", refs(row["events"])]
 
 
 def security(report: Section) -> Child:

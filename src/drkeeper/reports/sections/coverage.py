@@ -107,7 +107,7 @@ def sampling(period: Period) -> dict[str, Any]:
                 *("repository", "commit_number", "consistent_at"),
                 drill=drill.key,
                 seed=seed.hex(),
-                drawn=_drawn(drill, seed),
+                drawn=_drawn(period, drill, seed),
             )
         )
     return {
@@ -117,15 +117,31 @@ def sampling(period: Period) -> dict[str, Any]:
     }
 
 
-def _drawn(drill: Record, seed: bytes) -> str:
-    """Say whether a random drill took what was drawn, as far as its plan lists the candidates."""
-    if drill.body["choice"] != "random":
-        return "not random"
-    candidates = drill.body["criteria"].get("candidates")
-    if not isinstance(candidates, list) or not candidates:
-        return "candidates are not recorded"
-    due = sorted(candidates)[draw(seed, len(candidates))[0]]
-    return "as drawn" if due == drill.body.get("commit_number") else f"{due} was drawn"
+def _drawn(period: Period, drill: Record, seed: bytes) -> str:
+    """Say whether a random drill took what was drawn, of the points that it could have taken."""
+    body = drill.body
+    if body["choice"] != "random" or body["commit_number"] is None:
+        return "not random" if body["choice"] != "random" else "nothing was taken"
+    listed = body["detail"].get("candidates")
+    known = listed if isinstance(listed, list) else _candidates(period, drill)
+    if not known:
+        return "candidates are not known"
+    due = sorted(known)[draw(seed, len(known))[0]]
+    whose = "listed" if known is listed else "recorded"
+    if due == body["commit_number"]:
+        return f"as drawn of {len(known)} {whose}"
+    return f"not as drawn of {len(known)} {whose}: {due} was"
+
+
+def _candidates(period: Period, drill: Record) -> list[int]:
+    """Return the points that the ledger knew when the drill was planned."""
+    return [
+        each.body["commit_number"]
+        for each in period.of(period.history.all("point"), drill.body["policy"])
+        if each.last < drill.events[0]
+        and each.body["complete"]
+        and each.body["repository"] == drill.body["repository"]
+    ]
 
 
 def timeline(period: Period) -> dict[str, Any]:

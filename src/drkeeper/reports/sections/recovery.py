@@ -89,6 +89,7 @@ def _next(
     """Tell what a restore of the newest point would take now."""
     points = period.of(period.history.all("point"), policy)
     newest = max(points, key=lambda each: each.last, default=None)
+    sound = [each for each in sound if each.body["kind"] == "restore"]
     measured = [Measured(_took(each), each.body["plain_bytes"] or 0) for each in sound]
     foreseen = None
     if newest is not None:

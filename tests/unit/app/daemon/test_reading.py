@@ -12,8 +12,9 @@ from drkeeper.app.config.locations import Locations
 from drkeeper.app.daemon.reading import LedgerReader
 from drkeeper.app.wiring.runlogs import RunLog, log_path
 from drkeeper.app.wiring.runs import open_run_ledger
+from drkeeper.errors import InstantNotReachableError
 from drkeeper.model.policy import FilesSource, Policy
-from drkeeper.model.run import Operation, RunId, RunState
+from drkeeper.model.run import Operation, RunFailure, RunId, RunState
 from drkeeper.model.schedule import parse_schedule
 
 SHOP = Policy("shop", FilesSource(("/srv", "/etc")), "primary", "UTC", UTC)
@@ -78,3 +79,20 @@ def test_the_log_of_a_run_is_what_it_wrote(reader, tmp_path, clock):
     log.close()
     assert "it has begun" in reader.log(run).text
     assert reader.log("f" * 16) is None
+
+
+def test_a_report_is_computed_once_for_the_same_ledger(reader, ledger, clock):
+    """It tells what was recorded, also what came in meanwhile; what is no quarter is none."""
+    run = ledger.begin_run("shop", Operation.BACKUP)
+    ledger.end_run(run, RunState.FAILED, failure=RunFailure("StorageError", "store is gone", 17))
+    clock.sleep(120)
+    first = reader.report(None)
+    assert b"store is gone" in first
+    assert reader.report("2026Q1") is first
+    other = ledger.begin_run("shop", Operation.BACKUP)
+    ledger.end_run(other, RunState.FAILED, failure=RunFailure("StorageError", "so it is", 17))
+    clock.sleep(120)
+    assert b"so it is" in reader.report(None)
+    assert reader.report("last year") is None
+    with pytest.raises(InstantNotReachableError, match="has nothing of quarter 2019Q1"):
+        reader.report("2019Q1")

@@ -89,9 +89,21 @@ def test_every_page_is_served_as_html_with_its_guards(listener, path):
     assert body.endswith(b"</html>\n")
 
 
+@pytest.mark.parametrize("path", ["/report", "/report/2026Q4"])
+def test_a_report_is_served_with_rules_of_its_own(listener, path):
+    """It carries its style, so that alone is allowed beside nothing; all other headers are there."""
+    status, headers, _ = ask(listener, path)
+    rules = headers["content-security-policy"]
+    assert status == 200
+    assert rules.startswith("default-src 'none'; style-src 'unsafe-inline'; ")
+    assert "script" not in rules
+    assert HEADERS.keys() <= headers.keys()
+    assert headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/nothing", 404), ("/policy/none", 404), ("/run/0000", 404), ("/static/../server.py", 404),
+    [("/report/2026Q9", 404), ("/nothing", 404), ("/policy/none", 404), ("/run/0000", 404), ("/static/../server.py", 404),
      ("/static/nothing.css", 404), ("/run/%2e%2e%2fledger", 404), ("/policy/%ff%00", 404)],
 )  # fmt: skip
 def test_what_is_not_there_is_said_in_the_same_style(listener, path, status):

@@ -130,37 +130,46 @@ class History:
         return [each for each in self.all(table) if after < each.last <= until]
 
 
-def read_history(ledger: Reads, stops: Sequence[datetime]) -> History:
+def read_history(ledger: Reads, stops: Sequence[datetime], since: datetime) -> History:
     """Read the chain up to the last of some instants; what was written later is left alone.
 
     Args:
         ledger: To be read.
         stops: Instants; the last is the end of what is read.
+        since: One of them. What had its end before is not kept whole: of runs nothing is, of
+            recovery points what tells where they are and how old.
 
     Raises:
         IntegrityError: The chain is not sound.
     """
-    texts = {stop: exact_rfc3339(stop) for stop in stops}
-    end, last = max(texts.values()), 0
-    for event in _chain(ledger):
-        if event.at < end:
-            last = event.seq
-    marks = dict.fromkeys(texts, Mark(0, Tree().root.hex(), GENESIS.hex()))
-    tree, prev, records, kinds = Tree(), GENESIS, dict[tuple[str, object], Record](), list[str]()
-    for event in _chain(ledger, last):
+    sizes = _sizes(ledger, {stop: exact_rfc3339(stop) for stop in stops})
+    wanted, roots = set(sizes.values()), {0: Mark(0, Tree().root.hex(), GENESIS.hex())}
+    tree, prev, kinds = Tree(), GENESIS, list[str]()
+    records: dict[tuple[str, object], Record] = {}
+    for event in _chain(ledger, max(wanted)):
         if event.hash != _due(event, len(kinds) + 1, prev):
             raise IntegrityError(
                 f"event {len(kinds) + 1} of the ledger was changed, moved or removed",
                 hint="Run drkeeper ledger verify, and keep the file.",
             )
         tree.add(leaf_hash(hashed_bytes(event)))
-        for stop, text in texts.items():
-            if event.at < text:
-                marks[stop] = Mark(event.seq, tree.root.hex(), event.hash.hex())
+        if event.seq in wanted:
+            roots[event.seq] = Mark(event.seq, tree.root.hex(), event.hash.hex())
         kinds.append(event.kind)
         prev = event.hash
-        _take(records, event)
+        _take(records, event, old=event.seq <= sizes[since])
+    marks = {stop: roots[size] for stop, size in sizes.items()}
     return History(ledger.origin(), marks, records.values(), kinds)
+
+
+def _sizes(ledger: Reads, stops: Mapping[datetime, str]) -> dict[datetime, int]:
+    """Return, by instant, the number of the last event that was written before it."""
+    sizes = dict.fromkeys(stops, 0)
+    for event in _chain(ledger):
+        for stop, text in stops.items():
+            if event.at < text:
+                sizes[stop] = event.seq
+    return sizes
 
 
 def instant(text: str) -> datetime:
@@ -186,18 +195,37 @@ def _due(event: Event, seq: int, prev: bytes) -> bytes:
     return digest(seq, prev, event.at, kind=event.kind, body=event.body)
 
 
-def _take(records: dict[tuple[str, object], Record], event: Event) -> None:
+def _take(records: dict[tuple[str, object], Record], event: Event, *, old: bool) -> None:
+    """Put an event with the others about the same thing.
+
+    Args:
+        records: So far.
+        event: The next one.
+        old: Whether it was written before the quarter: of its thing, if that has ended, only what is
+            needed is kept, for there may be millions.
+    """
     name = _NAMES.get(event.kind)
     if name is None:
         return
     body = json.loads(event.body)
     table, key_of = name
     key = key_of(event.seq, body)
+    if old and event.kind == "run.ended":  # nothing follows; not so after run.interrupted
+        records.pop((table, key), None)
+        return
+    if old and table == "point":
+        body = {member: body[member] for member in _POINT_MEMBERS}
     record = records.setdefault((table, key), Record(table, key, event.at))
     record.events.append(event.seq)
     record.body |= body
     record.at = event.at
 
+
+_POINT_MEMBERS: Final = (
+    *("policy", "repository", "commit_number", "consistent_at", "finished_at"),
+    *("complete", "plain_bytes"),
+)
+"""What is needed of recovery points of earlier quarters."""
 
 _Key = Callable[[int, Body], object]
 

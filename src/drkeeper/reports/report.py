@@ -41,7 +41,7 @@ def compute(ledger: Reads, scope: Scope, quarter: Quarter, now: datetime) -> dic
             hint=f"Ask for {quarter.before(1)}, or wait until {quarter.begin:%Y-%m-%d}.",
         )
     until = min(now, quarter.end)
-    history = read_history(ledger, stops_of(quarter, until))
+    history = read_history(ledger, stops_of(quarter, until), quarter.begin)
     period = Period(history, scope, quarter, until)
     if period.last.size <= period.before.size:
         raise InstantNotReachableError(

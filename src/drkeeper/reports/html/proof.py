@@ -181,6 +181,13 @@ def integrity(report: Section) -> Child:
             empty="Stored data was not checked in this quarter.",
             right=(4, 5),
         ),
+        pairs(
+            (
+                f"Newest check of {each['store']}",
+                [f"{when(each['newest'])}, {span(each['age_us'])} old ", refs(each["events"])],
+            )
+            for each in part["newest"]
+        ),
         tag("h3", "Probes of restored data"),
         table(("Probe", "Answer", "Asked", "Events"), probes, empty="No probe was run.", right=(2,)),
         tag("h3", "The ledger itself"),

@@ -41,7 +41,9 @@ def _not_tested(period: Period) -> Iterator[dict[str, Any]]:
         good = [each for each in mine if is_sound(each)]
         configured = period.promise(name)
         if configured is None:
-            yield _gap(f"policy {name}", "is not configured any more; its promises are not known")
+            yield _gap(
+                f"policy {name}", "is not configured on this machine; its promises are not known"
+            )
         if not mine:
             yield _gap(f"policy {name}", "no drill: that it can be restored is not shown")
         elif not good:

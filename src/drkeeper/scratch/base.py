@@ -13,6 +13,8 @@ from typing import Final, Protocol
 
 KEPT_BYTES: Final = 1024 * 1024
 """What is kept of each output of a program; the rest is read, counted and dropped."""
+GRACE: Final = timedelta(seconds=10)
+"""What a server is given to put its things in order."""
 
 
 class ScratchKind(StrEnum):
@@ -53,6 +55,7 @@ class Limits:
         disk_bytes: One run writes less than this: in the restored tree, if it may, and beside it.
         processes: There are fewer processes and threads of one run than this at the same time.
         output_bytes: What is kept of each of the two outputs.
+        grace: From the wish that a program of ``start`` ends (SIGTERM) to its end (SIGKILL).
     """
 
     memory_bytes: int
@@ -61,6 +64,7 @@ class Limits:
     disk_bytes: int
     processes: int
     output_bytes: int = KEPT_BYTES
+    grace: timedelta = GRACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class Scratch(Protocol):
     ) -> AbstractContextManager[Started]:
         """Start a program that goes on until the context ends, or ``Limits.wall`` has passed.
 
-        Leaving the context asks it to end (SIGTERM), and ends it 10 s later with all that it has
+        Leaving the context asks it to end, and ends it ``Limits.grace`` later with all that it has
         started.
 
         Raises:

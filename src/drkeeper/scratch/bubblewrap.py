@@ -71,11 +71,13 @@ class BubblewrapJailer:
         """
         if self._program is None:
             raise ScratchError("bubblewrap is not installed", hint=HINT)
-        with ExitStack() as files:
+        with ExitStack() as files, ExitStack() as undo:
             words, tell = os.pipe2(os.O_CLOEXEC)
             files.callback(os.close, tell)
+            undo.callback(os.close, words)
             held, go = os.pipe2(os.O_CLOEXEC)
             files.callback(os.close, held)
+            undo.callback(os.close, go)
             passing = _Passing(files)
             options = [*self._options(command, passing)]
             options += ["--json-status-fd", str(tell), "--userns-block-fd", str(held)]
@@ -92,12 +94,8 @@ class BubblewrapJailer:
                 "rights": (),
             }
             point("scratch.bubblewrap.start")
-            try:
-                process, said = spawn(orders, command.variables, (*passing.numbers, tell, held))
-            except ScratchError:
-                os.close(words)
-                os.close(go)
-                raise
+            process, said = spawn(orders, command.variables, (*passing.numbers, tell, held))
+            undo.pop_all()
         # Now only the sandbox has the other ends.
         jail = BubblewrapJail(process, words, said)
         try:
@@ -158,6 +156,7 @@ class BubblewrapJail:
             self.top = self._first_process()
             # Whatever gets this number later, this is the process that has it now.
             self._inner = os.pidfd_open(self.top)
+            point("scratch.bubblewrap.held")
             _say_who_is_who(self.top, command.user)
             if command.user is None:
                 most = tasks_limit(command.limits) + _tasks_counted_in()

@@ -136,7 +136,7 @@ def _keep(orders: dict[str, Any]) -> NoReturn:
             _fail(orders, error)
     _let_go_of_outputs()
     ended = _wait_for(first)
-    left = _end_all(orders["user"])
+    left = _end_all()
     ended = left.pop(first, ended)
     _say(orders, {"ended": ended, "left": len(left)})
     os._exit(0)
@@ -164,15 +164,13 @@ def _wait_for(first: int) -> int | None:
     return None
 
 
-def _end_all(user: int | None) -> dict[int, int]:
+def _end_all() -> dict[int, int]:
     """End whatever descends from this process; return how each of them ended."""
     ended: dict[int, int] = {}
     while True:
         _stop_all()
         for process in _descendants():
             _send(process, signal.SIGKILL)
-        if user is not None:
-            _kill_all_of(user)
         how = 0
         while True:
             try:
@@ -197,17 +195,6 @@ def _stop_all() -> None:
 def _send(process: int, number: signal.Signals) -> None:
     with suppress(OSError):  # gone meanwhile
         os.kill(process, number)
-
-
-def _kill_all_of(user: int) -> None:
-    """Kill every process of a user that nobody else is."""
-    killer = os.fork()
-    if killer == 0:
-        with suppress(OSError):
-            os.setresuid(user, user, user)
-            os.kill(-1, signal.SIGKILL)
-        os._exit(0)
-    os.waitpid(killer, 0)
 
 
 def _descendants() -> set[int]:

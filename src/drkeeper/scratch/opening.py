@@ -175,6 +175,20 @@ class _Room:
         asked: Callable[[], bool] = lambda: False,
     ) -> Finished:
         wanted.check()
+        try:
+            return self._watched(wanted, timeout, begun, asked)
+        except OSError as error:
+            raise ScratchError(
+                f"the scratch place {self.root.parent} broke: {error.strerror}"
+            ) from error
+
+    def _watched(
+        self,
+        wanted: "_Wanted",
+        timeout: timedelta,
+        begun: Callable[[], None],
+        asked: Callable[[], bool],
+    ) -> Finished:
         with self._place.tmp() as tmp:
             command = Command(
                 argv=wanted.argv,

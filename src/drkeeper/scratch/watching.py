@@ -17,8 +17,6 @@ from drkeeper.scratch.base import Finished, Limits, Why
 from drkeeper.scratch.disk import DiskWatch
 from drkeeper.scratch.jail import Ending, Jail
 
-GRACE: Final = timedelta(seconds=10)
-"""From SIGTERM to SIGKILL, for a program that is not needed any more."""
 _LOOK_EVERY_S: Final = 0.05
 _FIRST_LOOK_S: Final = 0.01
 _LOOK_COSTS: Final = 10
@@ -124,7 +122,7 @@ class Watch:
                 look_at = now + max(_LOOK_EVERY_S, cost * _LOOK_COSTS)
             if asked_at is None and self._asked() and self._ask():
                 asked_at = now
-            if asked_at is not None and now >= asked_at + GRACE.total_seconds():
+            if asked_at is not None and now >= asked_at + self._limits.grace.total_seconds():
                 return Why.ASKED
             if ended in self._move(min(ends_at, look_at) - now):
                 return Why.NOTHING if asked_at is None else Why.ASKED

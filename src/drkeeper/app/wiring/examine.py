@@ -5,6 +5,7 @@ import platform
 import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,8 @@ from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.quantities import format_duration, format_size
 from drkeeper.repository.commit import stale_lineages
+from drkeeper.scratch.base import ScratchKind
+from drkeeper.scratch.opening import available
 from drkeeper.storage.probe import probe
 
 LEAST_FREE_BYTES = 1024**3
@@ -80,6 +83,7 @@ def examine(
     for name in configuration.channels:
         yield from _guarded(f"channel {name}", partial(_channel, configuration, name))
     yield from _programs(configuration)
+    yield from _guarded("scratch", partial(_scratch, configuration, clock))
     yield from _guarded("ledger", partial(_ledger, configuration, clock))
 
 
@@ -254,6 +258,27 @@ def _journal(
             f"a snapshot after entry {stale.last} is late by {format_duration(stale.late_by)}",
             "Run the backup, or find out whether the store presents an old state.",
         )
+
+
+def _scratch(configuration: Configuration, clock: Clock) -> Iterator[Line]:
+    """Try what keeps programs in when a restore is proven, where the state is kept if it is."""
+    state = configuration.locations.state
+    at_home = is_there(state) and os.access(state, os.W_OK)
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=state if at_home else None) as folder:
+        found = available(Path(folder), clock)
+    nothing = not any(each.ok for each in found)
+    for each in found:
+        thing = f"scratch: {each.kind}"
+        if each.ok:
+            yield Line(Verdict.OK, thing, _SCRATCH[each.kind].format(version=each.version))
+        else:
+            yield Line(Verdict.FAIL if nothing else Verdict.WARN, thing, each.why_not, each.hint)
+
+
+_SCRATCH = {
+    ScratchKind.BUBBLEWRAP: "works, bubblewrap {version}; drills run in it",
+    ScratchKind.PROCESS: "works; only for drills where bubblewrap does not, since it contains less",
+}
 
 
 def _ledger(configuration: Configuration, clock: Clock) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """Ledgers of two years, made by the ledger itself: what a report is computed from."""
 
 import random
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def definition(name: str) -> str:
     return name.encode().hex().zfill(32)[:32]
 
 
+def signed(newest) -> dict[str, object]:
+    """Return what a plan says of the newest checkpoint."""
+    if not newest:
+        return {}
+    _, size, root, *_ = newest[0].note.split("\n")
+    return {"checkpoint_size": int(size), "checkpoint_root": b64decode(root).hex()}
+
+
 class Story:
     """Lives through a time, day after day.
 
@@ -122,7 +131,7 @@ class Story:
             policy=policy, kind=kind, choice=choice,
             promised=promised or Promised(26 * HOUR, 28 * MINUTE),
             criteria={"probes": ["bytes", "engine"], "controls": ["flipped-byte", "stale-point"]},
-            checkpoint_size=newest[0].size if newest else 0,
+            **signed(newest),
             prediction=predict(known, size),
         )  # fmt: skip
         planned = self.ledger.plan_drill(plan)

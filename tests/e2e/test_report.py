@@ -81,6 +81,22 @@ def test_a_bundle_is_signed_and_verified_by_a_stranger(installed, quarter):
     assert "NOT SIGNED" not in done.stdout
 
 
+def test_a_report_is_shown_in_another_form_without_a_ledger(installed):
+    """What was verified is what is shown: the page of a report.json is the one of its ledger."""
+    installed.done("report", "--format", "json", "--output", "report.json")
+    until = json.loads((installed.home / "report.json").read_text())["until"]
+    installed.done("report", "--until", until, "--output", "one.html")
+    (installed.home / "state" / "ledger.sqlite").rename(installed.home / "gone.sqlite")
+    installed.done("report", "--from", "report.json", "--output", "two.html")
+    assert (installed.home / "one.html").read_bytes() == (installed.home / "two.html").read_bytes()
+    (installed.home / "bad.json").write_text(
+        '{"form": "drkeeper/report/1", "identity": {"quarter": "2026Q4"}}'
+    )
+    expect(installed.run("report", "--from", "bad.json"), 13, "report is malformed")
+    expect(installed.run("report", "--from", "one.html"), 13, "one.html is not a report")
+    expect(installed.run("report", "--from", "report.json", "--bundle"), 2, "--from goes without")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -105,3 +121,10 @@ def test_pdf_is_made_or_its_extra_is_named(installed, quarter):
     else:
         expect(done, 13, "extra pdf")
         assert "drkeeper[pdf]" in done.stderr
+
+
+def test_a_hostile_report_names_no_file(installed):
+    """The quarter in a report that somebody sent becomes the name of a file only if it is one."""
+    text = '{"form": "drkeeper/report/1", "identity": {"quarter": "/../../../x"}}'
+    (installed.home / "bad.json").write_text(text)
+    expect(installed.run("report", "--from", "bad.json"), 13, "bad.json is not a report")

@@ -20,7 +20,7 @@ from drkeeper.reports.html.page import html_bytes
 _README: Final = """Recovery evidence of {quarter}
 
 report.json        the report; all else that shows it is made from this
-report.html        the same for people
+report.html        the same for people; not verified: drkeeper report --from report.json makes it anew
 ledger.jsonl       the events of the ledger that it was computed from, with signed checkpoints
 checkpoint.note    the newest of these checkpoints: keep it, and hold the next bundle against it
 verify_report.py   holds all of these against each other; read it first, it is short

@@ -368,3 +368,11 @@ def test_malformed_bundles_are_findings_not_crashes(files, judge, spoil):
     assert code == 1
     assert said.startswith("NOT VERIFIED: ")
     assert "Traceback" not in said
+
+
+def test_a_file_that_is_there_twice_is_found(files, judge):
+    """What a person unpacks is what was verified."""
+    twice = packed(files | {"other/report.json": files["report.json"]})
+    code, said = judge(twice)
+    assert code == 1
+    assert "two files of one name" in said

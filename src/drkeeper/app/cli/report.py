@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import click
@@ -18,6 +18,7 @@ from drkeeper.app.wiring.reports import (
     FORMATS,
     make_bundle,
     make_report,
+    read_report,
     rendered,
     save,
     sign_ledger,
@@ -43,10 +44,23 @@ from drkeeper.reports.quarters import Quarter, quarter_from_text, quarter_of
     "--bundle", is_flag=True, help="Write the report with the signed events and their verifier."
 )
 @click.option(
+    "--from",
+    "source",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Show this report.json in another form; asks no ledger.",
+)
+@click.option(
     "--until", metavar="TIME", help="Of a quarter that is not over, report up to this instant."
 )
 def command(
-    quarter_text: str | None, form: str, target: str | None, *, bundle: bool, until: str | None
+    quarter_text: str | None,
+    form: str,
+    target: str | None,
+    *,
+    bundle: bool,
+    source: str | None,
+    until: str | None,
 ) -> None:
     """Write what a quarter has shown, as evidence for others.
 
@@ -54,23 +68,41 @@ def command(
     A quarter that is not over is reported until now. Without --output, the file is put into the
     current folder, as drkeeper-report-2026Q4.html. A bundle is a tar with the report, the events
     that it was computed from, and verify_report.py, which needs no drkeeper.
-    """
+    """  # noqa: DOC501 - click's own
     called = this_invocation()
-    now = called.clock.now()
-    quarter = _quarter(quarter_text, now)
-    stop = _until(called, until, now)
-    if bundle:
-        _sign(called, quarter, stop or now)
-        report, content = make_bundle(called.configuration, quarter, called.clock, until=stop)
-    else:
-        report = make_report(called.configuration, quarter, called.clock, until=stop)
+    if source is not None:
+        if quarter_text or bundle or until:
+            raise click.UsageError("--from goes without --quarter, --bundle and --until")
+        report = read_report(Path(source))
         content = rendered(report, form)
+    else:
+        report, content = _made(called, _Asked(quarter_text, form, bundle, until))
+    quarter = report["identity"]["quarter"]
     path = target or f"drkeeper-report-{quarter}.{'tar' if bundle else form}"
     if path == "-":
         _to_stdout(called, report, content)
         return
     save(Path(path).absolute(), content)
     _tell(called, report, path)
+
+
+class _Asked(NamedTuple):
+    quarter: str | None
+    form: str
+    bundle: bool
+    until: str | None
+
+
+def _made(called: Invocation, asked: _Asked) -> tuple[dict[str, Any], bytes]:
+    """Compute a report from the ledger, and put it into its form."""
+    now = called.clock.now()
+    quarter = _quarter(asked.quarter, now)
+    stop = _until(called, asked.until, now)
+    if asked.bundle:
+        _sign(called, quarter, stop or now)
+        return make_bundle(called.configuration, quarter, called.clock, until=stop)
+    report = make_report(called.configuration, quarter, called.clock, until=stop)
+    return report, rendered(report, asked.form)
 
 
 def _quarter(text: str | None, now: datetime) -> Quarter:

@@ -1,5 +1,6 @@
 """Put a report together: from the ledger and the configuration to the bytes that are handed over."""
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -11,9 +12,10 @@ from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.repositories import Passphrase
 from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
 from drkeeper.clock import Clock
+from drkeeper.errors import ConfigurationError
 from drkeeper.model.schedule import in_words
-from drkeeper.reports.form import json_bytes
-from drkeeper.reports.quarters import Quarter
+from drkeeper.reports.form import FORM, json_bytes
+from drkeeper.reports.quarters import Quarter, quarter_from_text
 from drkeeper.reports.scope import PolicyScope, RepositoryScope, Scope
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
@@ -95,11 +97,35 @@ def signed_up_to(configuration: Configuration, clock: Clock) -> int:
         return max((each.size for each in ledger.checkpoints(limit=1)), default=0)
 
 
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a report back, to show it in another form.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is no report.
+    """
+    try:
+        report = json.loads(path.read_bytes())
+        if isinstance(report, dict) and report["form"] == FORM:
+            quarter_from_text(report["identity"]["quarter"])  # it becomes the name of a file
+            return report
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}", hint="Give the path of a report.json."
+        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    raise ConfigurationError(f"{path} is not a report", hint=_REPORT_HINT)
+
+
+_REPORT_HINT = "Give the report.json of a bundle, or what --format json wrote."
+
+
 def rendered(report: dict[str, Any], form: str) -> bytes:
     """Return a report in one of ``FORMATS``.
 
     Raises:
-        ConfigurationError: PDF is asked for, and the extra is not installed.
+        ConfigurationError: PDF is asked for, and the extra is not installed; or a report that was
+            read back is malformed.
     """
     makers: dict[str, Callable[[dict[str, Any]], bytes]] = {
         "json": json_bytes,
@@ -107,7 +133,11 @@ def rendered(report: dict[str, Any], form: str) -> bytes:
         "csv": _csv,
         "pdf": _pdf,
     }
-    return makers[form](report)
+    try:
+        return makers[form](report)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        # One that was computed here has all that is shown; one that was read back may not.
+        raise ConfigurationError("report is malformed", hint=_REPORT_HINT) from error
 
 
 def save(path: Path, content: bytes) -> None:

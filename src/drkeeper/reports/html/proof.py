@@ -121,7 +121,7 @@ def _rpo_of(policy: Section, me: Section) -> Child:
 
 def _through(known: Section | None) -> Child:
     if known is None:
-        return [chip("none"), " nothing"]
+        return chip("none")
     return [f"{when(known['through'])}, {span(known['age_us'])} old ", refs(known["events"])]
 
 

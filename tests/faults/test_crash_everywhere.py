@@ -40,6 +40,9 @@ ELSEWHERE = {
     "ledger.storing.": "the same",
     "ledger.checkpoints.": "the same",
     "app.wiring.ledger_copies.": "the same",
+    "app.wiring.rescue.": "the same",
+    "app.wiring.takeover.": "the same",
+    "operations.incidents.": "only daemons look; tests/unit/operations/test_incidents.py",
     "scratch.": "only drills have one; test_scratch_faults.py",
     "sources.sqlite.": "worlds hold files; test_sqlite_faults.py",
 }

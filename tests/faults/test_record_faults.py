@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,20 @@ from doubles.faultpoints import CRASHED, CrashAt, RaiseAt, Recorder, in_child, r
 from doubles.installation import Installation
 from drkeeper.app.config.configuration import load_configuration
 from drkeeper.app.config.locations import find_locations
+from drkeeper.app.wiring.kit import parse_kit
 from drkeeper.app.wiring.ledger_copies import copy_ledger, rebuild_ledger
-from drkeeper.app.wiring.repositories import Access, open_for_reading
+from drkeeper.app.wiring.repositories import Access, open_for_backup, open_for_reading
+from drkeeper.app.wiring.rescue import (
+    below,
+    keep_rescue,
+    read_rescues,
+    refuse_occupied,
+    write_rescue,
+)
 from drkeeper.app.wiring.runs import open_run_ledger
+from drkeeper.app.wiring.takeover import take_over
 from drkeeper.clock import SystemClock
-from drkeeper.errors import NoSpaceError, StorageUnavailableError
+from drkeeper.errors import ConfigurationError, NoSpaceError, StorageUnavailableError
 from drkeeper.operations.keeping_ledgers import gather, read_kept
 from drkeeper.repository.records import ledger_hosts, ledger_series
 
@@ -143,3 +153,64 @@ def test_trouble_while_making_a_ledger_leaves_the_old_one(home, tmp_path, name):
     assert "as the test wants it" in (tmp_path / "report").read_text()
     assert rows(home.home / "state" / "ledger.sqlite") == before
     assert_whole(home)
+
+
+def keep(home):
+    """Keep what a rescue needs, as a backup does."""
+    configuration = configured(home)
+    settings, state = configuration.repository("primary"), configuration.locations.state
+    repository, key = open_for_backup(settings, state, CLOCK, None)
+    return keep_rescue(repository, key, configuration, CLOCK)
+
+
+def kept(home):
+    """Return what the kit finds."""
+    access = Access(configured(home).repository("primary"), (parse_kit(home.kit.read_bytes()),))
+    repository = open_for_reading(access, None, CLOCK, None)
+    return repository, access, read_rescues(repository)
+
+
+RESCUING = sorted(name for name in registered_points() if name.startswith("app.wiring.rescue.st"))
+TAKING = sorted(name for name in registered_points() if name.startswith("app.wiring.takeover."))
+
+
+@pytest.mark.parametrize("name", RESCUING)
+def test_a_crash_while_keeping_leaves_the_next_to_do_it(home, tmp_path, name):
+    """The newest is what the files say, and nothing is kept twice."""
+    settings = home.etc / "drkeeper.yaml"
+    settings.write_text(settings.read_text() + "time_zone: Europe/Berlin\n")
+    assert in_child(lambda: keep(home), tmp_path / "report", CrashAt(name, 1)) == CRASHED
+    assert keep(home) in {None, 2}
+    assert keep(home) is None
+    _, _, (((found,), wrong)) = kept(home)
+    assert (found.number, found.settings, wrong) == (2, settings.read_text(), [])
+
+
+@pytest.mark.parametrize("name", TAKING)
+def test_a_crash_while_taking_over_can_be_begun_again(home, tmp_path, name):
+    """Key files are there before a keyring names them; put away, it is done anew."""
+
+    def work():
+        repository, access, ((rescue,), _) = kept(home)
+        settings = replace(access.settings, keys=tmp_path / "keys")
+        return take_over(repository, access.kits, settings, rescue.host).keyring
+
+    assert in_child(work, tmp_path / "report", CrashAt(name, 1)) == CRASHED
+    assert not (tmp_path / "keys").exists() or list((tmp_path / "keys").iterdir())
+    if (tmp_path / "keys").exists():
+        (tmp_path / "keys").rename(tmp_path / "aside")
+    assert work() == (3 if name.endswith(".changed") else 2)
+    shutil.rmtree(home.etc / "keys" / "primary")
+    (tmp_path / "keys").rename(home.etc / "keys" / "primary")
+    home.done("backup", "files")
+
+
+def test_a_crash_while_bringing_back_leaves_whole_files(home, tmp_path):
+    """What was written is whole, and is not written over: the next one says that it is there."""
+    _, _, ((rescue,), _) = kept(home)
+    locations = below(configured(home).locations, tmp_path / "new")
+    strike = CrashAt("app.wiring.rescue.writing", 2)
+    assert in_child(lambda: write_rescue(rescue, locations), tmp_path / "report", strike) == CRASHED
+    assert locations.settings.read_text() == rescue.settings
+    with pytest.raises(ConfigurationError, match="not bare"):
+        refuse_occupied(locations)

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+import drkeeper
 from drkeeper.app.cli.table import COMMANDS
 
 TOP = Path(__file__).parents[2]
 QUICK_START = TOP / "docs" / "quick-start.md"
 README = TOP / "README.md"
+DISASTER = TOP / "docs" / "disaster.md"
+"""Its commands are run by test_disaster_page.py."""
 
 
 def commands(page: Path) -> list[str]:
     """Return the commands of all console blocks, in order."""
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ *```console\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
     return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line]
 
 
@@ -28,6 +31,7 @@ def run_all(page: Path, tmp_path: Path, home: Path) -> None:
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "HOME": str(home),
+        "PYTHONPATH": str(Path(drkeeper.__file__).parents[1]),
         "DRKEEPER_CONFIG": str(home / "etc"),
         "DRKEEPER_STATE_DIR": str(home / "state"),
         "DRKEEPER_CACHE_DIR": str(home / "cache"),
@@ -74,7 +78,7 @@ def test_the_five_minutes_of_the_readme_run_as_shown(tmp_path, home):
 def test_no_other_page_shows_commands_that_nobody_runs():
     """A page with console blocks is run by a test here, or shows its commands otherwise."""
     pages = {page for page in [*(TOP / "docs").rglob("*.md"), README] if commands(page)}
-    assert pages == {QUICK_START, README}
+    assert pages == {QUICK_START, README, DISASTER}
 
 
 def test_every_command_of_the_quick_start_is_a_command():

@@ -55,6 +55,8 @@ class AlarmKind(StrEnum):
     """Files were changed and are wrong; what they said before goes on."""
     LEDGER_TROUBLE = "ledger-trouble"
     """The ledger is full, busy, damaged or out of reach."""
+    LEDGER_UNSTORED = "ledger-unstored"
+    """What is new in the ledger cannot be stored in a repository."""
     NOTIFIER_FAILING = "notifier-failing"
     """A channel could not deliver what it was given."""
     CLOCK_JUMPED = "clock-jumped"
@@ -83,6 +85,7 @@ LEVELS: Final = {
     AlarmKind.STORAGE_UNREACHABLE: Level.FAILURE,
     AlarmKind.CONFIGURATION_INVALID: Level.FAILURE,
     AlarmKind.LEDGER_TROUBLE: Level.FAILURE,
+    AlarmKind.LEDGER_UNSTORED: Level.WARNING,
     AlarmKind.NOTIFIER_FAILING: Level.WARNING,
     AlarmKind.CLOCK_JUMPED: Level.WARNING,
     AlarmKind.SCHEDULER_STALLED: Level.FAILURE,

@@ -16,7 +16,13 @@ from typing import Final, Protocol
 from drkeeper.crypto.merkle import Tree, leaf_hash
 from drkeeper.crypto.notes import Checkpoint, open_checkpoint
 from drkeeper.crypto.signing import SigningKey, VerifyKey
-from drkeeper.errors import FencedError, IntegrityError, ObjectExistsError, ObjectNotFoundError
+from drkeeper.errors import (
+    FencedError,
+    IntegrityError,
+    KeyNotFoundError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
 from drkeeper.faults import point
 from drkeeper.ledger.checkpoints import KeepsCheckpoints, SignedCheckpoint
 from drkeeper.ledger.entries import Known, Part, decode_part
@@ -168,10 +174,11 @@ def read_kept(series: Iterable[ReadsEntries]) -> Kept:
     """Read all that hosts have stored; what cannot be believed is told and left out.
 
     Raises:
-        KeyNotFoundError: No identity at hand opens an entry.
+        KeyNotFoundError: No identity at hand opens any entry.
         StorageError: The store refused or did not answer.
     """
     kept = Kept()
+    closed: list[KeyNotFoundError] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger") as pool:
         for each in series:
             numbers = range(1, each.last() + 1)
@@ -179,16 +186,22 @@ def read_kept(series: Iterable[ReadsEntries]) -> Kept:
                 for read in pool.map(partial(_read, each), numbers[at : at + _WINDOW]):
                     if isinstance(read, Entry):
                         kept.entries.append(read)
+                    elif isinstance(read, KeyNotFoundError):
+                        closed.append(read)  # of another host, or of a time before this key
                     else:
                         kept.findings.append(read)
+    if closed and not kept.entries:
+        raise closed[0]
     return kept
 
 
-def _read(series: ReadsEntries, number: int) -> Entry | str:
+def _read(series: ReadsEntries, number: int) -> Entry | str | KeyNotFoundError:
     """Return an entry, or say what is wrong with it."""
     name = series.name(number)
     try:
         return Entry(name, decode_part(series.get(number)))
+    except KeyNotFoundError as error:
+        return error
     except ObjectNotFoundError:
         return f"{name} is missing"
     except IntegrityError as error:

@@ -67,7 +67,8 @@ def list_keys(reach: Reach) -> None:
 @reach_options
 @click.option("--output", "target", metavar="FILE", help="Write the page here (0600).")
 @click.option("--policy", default="POLICY", help="The policy that the example commands name.")
-def print_kit(reach: Reach, target: str | None, policy: str) -> None:
+@click.option("--html", is_flag=True, help="As a page to print, with QR codes.")
+def print_kit(reach: Reach, target: str | None, policy: str, *, html: bool) -> None:
     """Print the recovery kit's page again: where the repository is, whom to trust, what to do.
 
     The recovery key is not on this machine: give it with --identity, from the first kit or from
@@ -83,6 +84,10 @@ def print_kit(reach: Reach, target: str | None, policy: str) -> None:
         Kit(keys, tuple(repository.keyring.admins), repository.id.hex(), chosen.settings),
         policy_hint=policy,
     )
+    if html:
+        from drkeeper.app.wiring.kit_page import kit_html  # noqa: PLC0415 - only for paper
+
+        page = kit_html(page, secret=bool(keys))
     written = _deliver(called.output, page, target, secret=bool(keys))
     called.output.summary(
         {

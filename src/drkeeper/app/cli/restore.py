@@ -14,6 +14,7 @@ from drkeeper.app.cli.opening import open_repository
 from drkeeper.app.cli.progress import show_progress
 from drkeeper.app.cli.reaching import Reach, looking_options
 from drkeeper.app.cli.text import path_from_user, safe, safe_path
+from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.restores import Recovery, RestoreOutcome, report_of, run_restore
 from drkeeper.errors import DrkeeperError
 from drkeeper.model.quantities import format_size
@@ -144,8 +145,15 @@ def _rehearse(called: Invocation, recovery: Recovery) -> int:
     return 0
 
 
-def recover(called: Invocation, recovery: Recovery) -> int:
+def recover(
+    called: Invocation, recovery: Recovery, configuration: Configuration | None = None
+) -> int:
     """Restore, show how it goes, and say what was done.
+
+    Args:
+        called: The call.
+        recovery: What to restore.
+        configuration: Says where that is recorded; the call's own when ``None``.
 
     Raises:
         DrkeeperError: It failed; what was restored all the same has been said.
@@ -155,7 +163,10 @@ def recover(called: Invocation, recovery: Recovery) -> int:
     try:
         with show_progress(output, called.clock, recovery.policy) as show:
             outcome = run_restore(
-                recovery, called.configuration, warn=output.warning, on_progress=show
+                recovery,
+                configuration or called.configuration,
+                warn=output.warning,
+                on_progress=show,
             )
     except DrkeeperError as error:
         report = report_of(error)

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books
+from drkeeper.app.daemon.following import Follower
 from drkeeper.app.daemon.jumps import Times
 from drkeeper.app.daemon.unheard import Unheard
 from drkeeper.app.wiring.execution import Log
@@ -161,6 +162,7 @@ class Rounder:
         self._mine = mine
         self._clock = clock
         self._log = log
+        self._follower = Follower(mine=mine, clock=clock, log=log)
 
     def look(self) -> Overview:
         """Look once, and return what was seen; the ledger's troubles end here."""
@@ -180,6 +182,7 @@ class Rounder:
         with self._books.opened() as ledger:
             done = reconcile(ledger, conditions, self._clock.now(), mine=self._mine)
             if not done.raised and not done.cleared:
+                self._follower.follow(ledger, seen)
                 return seen
             for alarm in done.raised:
                 self._log(
@@ -197,4 +200,6 @@ class Rounder:
                     kind=alarm.condition.kind.value,
                     subject=str(alarm.condition.subject),
                 )
-            return replace(seen, alarms=tuple(ledger.open_alarms()))
+            seen = replace(seen, alarms=tuple(ledger.open_alarms()))
+            self._follower.follow(ledger, seen)
+            return seen

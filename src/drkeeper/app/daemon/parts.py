@@ -1,7 +1,8 @@
 """The parts of the daemon, and what each of them is given of the others."""
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from drkeeper.app.daemon.assessing import LOOK_EVERY, Assessor, Rounder
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.clockwork import Clockwork
 from drkeeper.app.daemon.concerns import Concerns
+from drkeeper.app.daemon.drilling import Driller
+from drkeeper.app.daemon.keeping import Keeper
 from drkeeper.app.daemon.loud import log
 from drkeeper.app.daemon.policies import Accepted
 from drkeeper.app.daemon.probing import Prober
@@ -23,7 +26,8 @@ from drkeeper.app.daemon.verifying import Verifier
 from drkeeper.app.daemon.watchdog import Actions, Patience, Watchdog
 from drkeeper.app.daemon.window import Window
 from drkeeper.app.wiring.channels import Courier
-from drkeeper.app.wiring.children import Program, this_program
+from drkeeper.app.wiring.children import Program, start_program, this_program
+from drkeeper.app.wiring.drillable import drillable
 from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
 from drkeeper.app.wiring.ownership import looks_after
@@ -79,8 +83,18 @@ class Parts:
         self._tick_books = self._books("tick")
         self._look_books = self._books("look")
         self._page_books = self._books("page")
+        self._store_books = self._books("store")
+        self._drill_books = self._books("drill")
         # Made now, by one thread, since each asks for the others it needs.
-        for each in (self.executor, self._prober, self._window, self.verifier, self.watchdog):
+        for each in (
+            self.executor,
+            self._prober,
+            self._keeper,
+            self._driller,
+            self._window,
+            self.verifier,
+            self.watchdog,
+        ):
             del each
 
     # ------------------------------------------------------------ life
@@ -95,6 +109,8 @@ class Parts:
         self.tick_rounds.wait_for_first(_FIRST_TICK)
         self._look_rounds.begin()
         self._prober.begin()
+        self._keeper.begin()
+        self._driller.begin()
 
     def reload(self) -> None:
         """Go on with what is in force now."""
@@ -120,11 +136,19 @@ class Parts:
     def end(self, within: timedelta) -> None:
         """End everything else, after a last look."""
         self._prober.end()
+        self._keeper.end()
+        self._driller.end(within)
         self._look_rounds.end(within)
         self._look_rounds.once()
         self._courier.stop(within)
         self._window.close()
-        for books in (self._tick_books, self._look_books, self._page_books):
+        for books in (
+            self._tick_books,
+            self._look_books,
+            self._page_books,
+            self._store_books,
+            self._drill_books,
+        ):
             books.close()
 
     # ------------------------------------------------------------ runs
@@ -235,6 +259,44 @@ class Parts:
         answers = self._prober.reachable()
         self.executor.doubtful = {name for name, (good, _) in answers.items() if not good}
         self._look_rounds.call()
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        """Stores the ledger."""
+        return Keeper(
+            self._start_storing,
+            repositories=lambda: {
+                policy.repository for policy in self._in_force.configuration().policies.values()
+            },
+            books=self._store_books,
+            concerns=self._concerns,
+            clock=self._clock,
+            log=log,
+        )
+
+    def _start_storing(self, names: Collection[str]) -> "subprocess.Popen[bytes]":
+        program = self._program.reading(self._in_force.configuration().locations.accepted)
+        chosen = [word for name in names for word in ("--repository", name)]
+        options = ["--config", str(program.settings), "--json", "--parent", str(os.getpid())]
+        return start_program(program, [*program.words, "ledger", "store", *options, *chosen])
+
+    @cached_property
+    def _driller(self) -> Driller:
+        """Proves that policies come back."""
+        return Driller(
+            self._start_drill,
+            policies=lambda: drillable(self._in_force.configuration()),
+            books=self._drill_books,
+            is_idle=self.executor.idle,
+            on_end=self._look_rounds.call,
+            clock=self._clock,
+            log=log,
+        )
+
+    def _start_drill(self, policy: str) -> "subprocess.Popen[bytes]":
+        program = self._program.reading(self._in_force.configuration().locations.accepted)
+        options = ["--config", str(program.settings), "--json", "--parent", str(os.getpid())]
+        return start_program(program, [*program.words, "drill", *options, "--", policy])
 
     @cached_property
     def verifier(self) -> Verifier:

@@ -13,6 +13,7 @@ from drkeeper.app.wiring.hooks import IN_A_HURRY, RunHooks
 from drkeeper.app.wiring.niceness import niced
 from drkeeper.app.wiring.pulse import Pulse
 from drkeeper.app.wiring.repositories import Passphrase, open_for_backup
+from drkeeper.app.wiring.rescue import keep_quietly
 from drkeeper.app.wiring.runs import RunRecord, ledger_place, open_run_ledger
 from drkeeper.app.wiring.stores import folder_of, traffic
 from drkeeper.clock import Clock
@@ -261,6 +262,7 @@ class _Run:
             ),
             self._on_progress,
         )
+        keep_quietly(repository, key, configuration, clock, warn=self._voice.warn)
         return report, repository
 
     def _on_progress(self, progress: Progress) -> None:

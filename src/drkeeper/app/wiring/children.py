@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,7 +147,7 @@ class Child:
         self._error: Mapping[str, object] | None = None
         self._summary: Mapping[str, object] | None = None
         point("app.wiring.children.start")
-        self._process = _start(program, policy, run)
+        self._process = start_program(program, program.command(policy, run))
         point("app.wiring.children.started")
         self.began_at = self.moved_at = clock.monotonic()
         self._streams: dict[int, tuple[IO[bytes], _Lines]] = {}
@@ -262,12 +262,17 @@ class Child:
             self.moved_at = self._clock.monotonic()
 
 
-def _start(program: Program, policy: str, run: RunId) -> "subprocess.Popen[bytes]":
+def start_program(program: Program, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start drkeeper as a child that leads a session, its secrets in files that have no names.
+
+    Raises:
+        OSError: It cannot be started.
+    """
     held = {name: _nameless_file(secret) for name, secret in program.secrets.items()}
     given = {f"{name}_FILE": f"/dev/fd/{descriptor}" for name, descriptor in held.items()}
     try:
         return subprocess.Popen(  # noqa: S603 - this program again
-            program.command(policy, run),
+            list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

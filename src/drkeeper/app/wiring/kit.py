@@ -81,6 +81,7 @@ def kit_text(kit: Kit, *, policy_hint: str = "POLICY", passphrase: str | None = 
         "#   3. drkeeper snapshots --identity kit.txt",
         f"#   4. drkeeper restore {policy_hint} --identity kit.txt --to /restored",
         "#      To an instant: add --point-in-time '2026-11-20T14:30:00Z'",
+        "#   For configuration, policies and ledger too: drkeeper rescue --identity kit.txt",
         "",
     ]
     keys = "\n".join(key.to_text() for key in kit.keys)

@@ -156,3 +156,26 @@ def test_what_is_at_stake_is_known_without_asking_anybody(world):
     (condition,) = world.assessor.stakes(world.clock.now() + 3 * HOUR)
     assert condition.kind is AlarmKind.RPO_VIOLATED
     assert condition.subject == Subject("policy", "shop")
+
+
+def test_incidents_follow_what_is_seen(world):
+    """A violated RPO is an incident from the instant it was true until there was a new point."""
+    world.kinds()
+    began = world.clock.now() + 2 * HOUR
+    world.clock.advance(3 * HOUR)
+    for _ in range(2):
+        world.kinds()
+    with open_run_ledger(world.place, host="here", clock=world.clock) as ledger:
+        (incident,) = ledger.open_incidents()
+        assert abs(incident.began_at - began) < timedelta(seconds=1)
+        (alarm,) = [a for a in ledger.open_alarms() if a.condition.kind is AlarmKind.RPO_VIOLATED]
+        assert incident.alarm == alarm.id
+    world.point(2)
+    for _ in range(2):
+        world.kinds()
+    with open_run_ledger(world.place, host="here", clock=world.clock) as ledger:
+        assert ledger.open_incidents() == []
+        (incident,) = ledger.incidents()
+        assert abs(incident.worst - 3 * HOUR) < timedelta(seconds=1)
+    said = [event for event, _ in world.said if event.startswith("incident.")]
+    assert said == ["incident.opened", "incident.closed"]

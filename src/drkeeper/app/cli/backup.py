@@ -58,14 +58,17 @@ def command(policies: tuple[str, ...], *, every: bool, dry_run: bool, **options:
         return _run_of_daemon(called, policies, choices, **options)
     chosen = _chosen(called, policies, every=every)
     codes = [_one(called, policy, choices, dry_run=dry_run) for policy in chosen]
-    if not dry_run:
-        keep_ledger(called, {policy.repository for policy in chosen})
+    if not dry_run:  # where a backup could not be stored, this cannot either
+        made = zip(chosen, codes, strict=True)
+        keep_ledger(called, {each.repository for each, code in made if code in {0, WARNINGS}})
     failures = [code for code in codes if code not in {0, WARNINGS}]
     return failures[0] if failures else max(codes, default=0)
 
 
 def keep_ledger(called: Invocation, repositories: Collection[str]) -> None:
     """Store what is new in the ledger where the snapshots went; no backup fails by it."""
+    if not repositories:
+        return
     from drkeeper.app.wiring.ledger_copies import copy_quietly  # noqa: PLC0415 - see the package
 
     configuration, clock = called.configuration, called.clock

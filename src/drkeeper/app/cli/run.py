@@ -82,8 +82,9 @@ def command(*, due: bool, dry_run: bool) -> int:
 
 
 def _keep(called: Invocation, configuration: Configuration, ended: Sequence[Ended]) -> None:
-    if ended:
-        keep_ledger(called, {policy.repository for policy in configuration.policies.values()})
+    good = {each.policy for each in ended if _code(each) in _RESULTS}
+    policies = configuration.policies.values()
+    keep_ledger(called, {each.repository for each in policies if each.name in good})
 
 
 def _kept(called: Invocation, configuration: Configuration) -> Configuration:

@@ -96,6 +96,8 @@ def keep_rescue(
         DrkeeperError: They cannot be read, or the store refused.
     """
     said = _said(configuration, key)
+    if said["settings"] is None and not said["policies"]:
+        return None  # made by hand, without any file
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
     memory = configuration.locations.state / f"rescue-{repository.id.hex()}.json"
     if _remembered(memory) == digest:

@@ -35,5 +35,5 @@ class KeptSeries:
             raise ObjectNotFoundError(self.name(number))
         return self.entries[number]
 
-    def last(self, *, after=0):
-        return max((number for number in self.entries if number > after), default=after)
+    def numbers(self, *, after=0):
+        return sorted(number for number in self.entries if number > after)

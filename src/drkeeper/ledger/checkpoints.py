@@ -71,8 +71,8 @@ class KeepsCheckpoints(Protocol):
         """
         ...
 
-    def last(self, *, after: int = 0) -> int:
-        """Return the highest number; ``after`` when there is none above it."""
+    def numbers(self, *, after: int = 0) -> list[int]:
+        """Return the numbers above ``after`` under which anything is stored, ascending."""
         ...
 
 

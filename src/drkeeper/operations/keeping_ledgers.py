@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import count, pairwise
 from typing import Final, Protocol
 
 from drkeeper.crypto.merkle import Tree, leaf_hash
@@ -87,44 +88,63 @@ def store_ledger(
     """
     origin = ledger.origin()
     size = ledger.sign(key).size
-    last = series.last(after=max(0, seen - 1))
-    if last < seen:
-        raise IntegrityError(
-            f"entries {last + 1} to {seen} of the stored ledger are gone from the store",
-            hint="Find out who can delete there; the ledger itself is on this machine.",
-        )
     for _ in range(_RACES):
-        known, there = _known(series, last, origin)
-        added = 0
+        newest = _newest(series, origin, seen)
+        known, number, added = newest.known, newest.number, 0
         try:
             # Asked also when all is stored: what is there must be the beginning of what is here.
-            while (part := ledger.part(known, machine)) is not None and there < size:
+            while (part := ledger.part(known, machine)) is not None and known.size < size:
+                number = next(n for n in count(number + 1) if n not in newest.taken)
                 point("operations.keeping_ledgers.storing")
-                series.put(last + 1, part.encode())
+                series.put(number, part.encode())
                 point("operations.keeping_ledgers.stored")
-                last += 1
                 added += len(part.events)
-                known, there = _after(part), part.last
+                known = Known(part.last, part.head)
         except ObjectExistsError:
-            last = series.last(after=last)  # another process of this host was faster
-            continue
-        return Stored(last, there, added)
+            continue  # another process of this host was faster
+        return Stored(number, known.size, added)
     raise FencedError(
         "others store the same ledger again and again", hint="Try again when they have ended."
     )
 
 
-def _known(series: KeepsCheckpoints, last: int, origin: str) -> tuple[Known, int]:
-    """Find the newest part of this ledger in the series."""
-    for number in range(last, 0, -1):
-        part = decode_part(series.get(number))
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """Where a series stands.
+
+    Attributes:
+        known: How far it has the ledger.
+        number: Of the newest entry that can be read; 0 without any.
+        taken: Numbers above it under which there is anything else: damage, or somebody's junk.
+    """
+
+    known: Known
+    number: int
+    taken: frozenset[int]
+
+
+def _newest(series: KeepsCheckpoints, origin: str, seen: int) -> _Newest:
+    """Find the newest entry of this ledger; what cannot be read is passed over, and stored again.
+
+    Raises:
+        IntegrityError: The newest entry that this machine has seen is gone.
+    """
+    taken = series.numbers(after=max(0, seen - 1))
+    if seen and seen not in taken:
+        raise IntegrityError(
+            f"entry {seen} of the stored ledger is gone from the store",
+            hint="Find out who can delete there; the ledger itself is on this machine.",
+        )
+    number = 0
+    for each in (*reversed(taken), *range(max(0, seen - 1), 0, -1)):
+        try:
+            part = decode_part(series.get(each))
+        except (IntegrityError, ObjectNotFoundError):
+            continue
+        number = number or each
         if part.origin == origin:
-            return _after(part), part.last
-    return Known(), 0
-
-
-def _after(part: Part) -> Known:
-    return Known(part.last, part.head)
+            return _Newest(Known(part.last, part.head), number, frozenset(taken))
+    return _Newest(Known(), number, frozenset(taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +201,8 @@ def read_kept(series: Iterable[ReadsEntries]) -> Kept:
     closed: list[KeyNotFoundError] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger") as pool:
         for each in series:
-            numbers = range(1, each.last() + 1)
+            numbers = each.numbers()
+            kept.findings += _holes(each, numbers)
             for at in range(0, len(numbers), _WINDOW):
                 for read in pool.map(partial(_read, each), numbers[at : at + _WINDOW]):
                     if isinstance(read, Entry):
@@ -193,6 +214,15 @@ def read_kept(series: Iterable[ReadsEntries]) -> Kept:
     if closed and not kept.entries:
         raise closed[0]
     return kept
+
+
+def _holes(series: ReadsEntries, numbers: Sequence[int]) -> Iterator[str]:
+    """Name the numbers that are missing below the highest one."""
+    for before, after in pairwise([0, *numbers]):
+        if after == before + 2:
+            yield f"{series.name(before + 1)} is missing"
+        elif after > before + 1:
+            yield f"{series.name(before + 1)} to {series.name(after - 1)} are missing"
 
 
 def _read(series: ReadsEntries, number: int) -> Entry | str | KeyNotFoundError:

@@ -20,6 +20,7 @@ _PLAIN: Final = {
     AlarmKind.STORAGE_UNREACHABLE: "the store does not answer, or refuses us",
     AlarmKind.CONFIGURATION_INVALID: "files were changed and are wrong; what they said before goes on",
     AlarmKind.LEDGER_TROUBLE: "the ledger is full, busy, damaged or out of reach",
+    AlarmKind.LEDGER_UNSTORED: "what is new in the ledger cannot be stored there",
     AlarmKind.NOTIFIER_FAILING: "the channel could not deliver what it was given",
     AlarmKind.EMPTY: "the newest snapshot holds nothing",
     AlarmKind.SHRUNK: "the newest snapshot holds far less than the one before",

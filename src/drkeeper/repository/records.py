@@ -137,6 +137,14 @@ class Series:
             if len(text) == self._digits and text.isdecimal() and int(text) > after
         ]
 
+    def numbers(self, *, after: int = 0) -> list[int]:
+        """Return the numbers above ``after`` that are taken, ascending; nothing is read.
+
+        Raises:
+            StorageError: The store refused or did not answer.
+        """
+        return [each.number for each in self.found(after=after)]
+
     def last(self, *, after: int = 0) -> int:
         """Return the highest number; ``after`` when there is none above it.
 

@@ -147,8 +147,25 @@ def test_entries_that_are_gone_from_the_store_are_told(ledger, series):
         live_through(ledger, first, runs=1, first=first)
         store(ledger, series)
     del series.entries[3]
-    with pytest.raises(IntegrityError, match="entries 3 to 3 of the stored ledger are gone"):
+    with pytest.raises(IntegrityError, match="entry 3 of the stored ledger is gone"):
         store(ledger, series, seen=3)
+
+
+def test_junk_and_damage_in_the_store_hold_up_nothing(ledger, series):
+    """Whoever can write there puts junk at any number: it is told, and what is missing is stored."""
+    first = store(ledger, series)
+    series.entries |= {2: b"junk", 10**12 - 1: b"junk"}
+    live_through(ledger, 8, runs=2, first=6)
+    second = store(ledger, series, seen=1)
+    assert second.number == 3
+    kept = read_kept([series])
+    assert f"{series.name(4)} to {series.name(10**12 - 2)} are missing" in kept.findings
+    gathered = gather(kept, ledger.origin(), KEYS)
+    assert gathered.events == ledger.events(limit=10**6)
+    series.entries[3] = b"damaged"
+    third = store(ledger, series, seen=3)
+    assert (third.number, third.added) == (4, second.size - first.size)
+    assert gather(read_kept([series]), ledger.origin(), KEYS).events == gathered.events
 
 
 def test_two_processes_that_store_at_once_store_everything_once(ledger, series):
@@ -179,7 +196,7 @@ def split(ledger, series, *sizes):
     for begin, end in zip([0, *sizes], ends, strict=True):
         prev = chain[begin - 1].hash if begin else bytes(32)
         part = Part(ledger.origin(), "keeper", prev, chain[begin:end])
-        series.put(series.last() + 1, part.encode())
+        series.put(max(series.numbers(), default=0) + 1, part.encode())
 
 
 def test_what_is_missing_in_one_series_is_taken_from_another(ledger):

@@ -43,6 +43,7 @@ _ONLY_ALARMS = frozenset(
         AlarmKind.STORAGE_UNREACHABLE,
         AlarmKind.CONFIGURATION_INVALID,
         AlarmKind.LEDGER_TROUBLE,
+        AlarmKind.LEDGER_UNSTORED,
         AlarmKind.NOTIFIER_FAILING,
         AlarmKind.CLOCK_JUMPED,
         AlarmKind.SCHEDULER_STALLED,

@@ -58,7 +58,7 @@ class Follower:
                 self._log(
                     word,
                     incident=each.id,
-                    kind=each.kind.value,
+                    promise=each.kind.value,
                     policy=each.policy,
                     began_at=each.began_at.isoformat(),
                     cause=each.cause,

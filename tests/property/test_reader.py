@@ -41,6 +41,7 @@ def what_a_status_asks(answers):
         *(answers.recent_runs(count) for count in (1, 2, 5)),
         [[*answers.recent_runs(count)] for count in (1, 2, 5)],
         answers.newest_points(),
+        answers.shown_by_drills(),
         answers.leases(),
         *(answers.verifications(limit=count) for count in (2, 500)),
         answers.open_alarms(),
@@ -85,6 +86,8 @@ _CELLS = [
     *(("recovery_point", name, _NUMBERS) for name in ("files", "entries", "event")),
     ("policy", "first_seen_at", _TEXTS),
     ("alarm", "kind", _TEXTS),
+    ("drill", "consistent_at", _TEXTS),
+    ("drill", "achieved_rto_us", _NUMBERS),
 ]
 _EDITS = [(table, column, value) for table, column, values in _CELLS for value in values]
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from drkeeper.model.alarm import Alarm
+from drkeeper.model.drill import Shown
 from drkeeper.model.run import (
     DaemonBeat,
     Lease,
@@ -43,6 +44,9 @@ class Answers(Protocol):
 
     def newest_points(self) -> dict[str, RecoveryPoint]:
         """Return the recovery point with the newest data of every policy that has one."""
+
+    def shown_by_drills(self) -> dict[str, Shown]:
+        """Return what drills have shown of every policy that has any that say something."""
 
     def leases(self) -> list[Lease]:
         """Return who works on what, in the order of the runs' names."""

@@ -27,17 +27,23 @@ from drkeeper.ledger.form import (
 from drkeeper.ledger.rows import (
     POINT_COLUMNS,
     RUN_COLUMNS,
+    SAYING,
+    SOUND,
     Row,
     alarm_from_row,
+    all_shown,
     beat_from_row,
     checked,
     lease_from_row,
     point_from_values,
     run_from_values,
+    said_from_row,
     seen_from_row,
+    shown_from_row,
     verification_from_row,
 )
 from drkeeper.model.alarm import Alarm
+from drkeeper.model.drill import Shown
 from drkeeper.model.run import (
     DaemonBeat,
     Lease,
@@ -120,6 +126,20 @@ SELECT {_POINT} FROM known JOIN recovery_point ON policy = known.name AND consis
 _LAST_MADE: Final = (
     f"SELECT {_POINT} FROM recovery_point WHERE policy = ? ORDER BY event DESC LIMIT 1"  # noqa: S608 - as above
 )
+_SHOWN: Final = f"""
+SELECT d.policy, sound.through, d.achieved_rto_us FROM (
+  SELECT policy, max(coalesce(recoverable_through, consistent_at)) AS through, max(id) AS newest
+  FROM drill WHERE policy IS NOT NULL AND consistent_at IS NOT NULL
+    AND verdict IN ({", ".join("?" * len(SOUND))})
+  GROUP BY policy
+) sound JOIN drill d ON d.id = sound.newest ORDER BY d.policy
+"""  # noqa: S608 - as above
+_SAID: Final = f"""
+SELECT d.policy, d.id, d.verdict, d.reason, d.ended_at FROM (
+  SELECT policy, max(id) AS newest FROM drill
+  WHERE policy IS NOT NULL AND verdict IN ({", ".join("?" * len(SAYING))}) GROUP BY policy
+) said JOIN drill d ON d.id = said.newest ORDER BY d.policy
+"""  # noqa: S608 - as above
 _BEGUN: Final = itemgetter(RUN_COLUMNS.index("begun_event"))
 
 
@@ -183,6 +203,13 @@ class Reader:
         for policy in [name for name, each in found.items() if each.consistent_at > latest]:
             found[policy] = self._values(_LAST_MADE, point_from_values, policy)[0]
         return found
+
+    def shown_by_drills(self) -> dict[str, Shown]:
+        """Return what drills have shown of every policy that has any that say something."""
+        return all_shown(
+            dict(self._rows(_SHOWN, shown_from_row, *SOUND)),
+            dict(self._rows(_SAID, said_from_row, *SAYING)),
+        )
 
     def leases(self) -> list[Lease]:
         """Return who works on what, in the order of the runs' names."""

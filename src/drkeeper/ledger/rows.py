@@ -5,8 +5,8 @@ A row that was damaged in the file is an error of the ledger, never a wrong valu
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
-from datetime import datetime
+from dataclasses import asdict, fields, replace
+from datetime import datetime, timedelta
 from itertools import product
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import instant_from_text, plain
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject
+from drkeeper.model.drill import Shown, Unproven, Verdict
 from drkeeper.model.notification import Notification
 from drkeeper.model.run import (
     CheckKind,
@@ -264,6 +265,43 @@ def alarm_from_row(row: Row) -> Alarm:
         cleared_at=_optional_instant(row, "cleared_at"),
         event=_number(row, "event"),
     )
+
+
+SOUND: Final = tuple(verdict.value for verdict in Verdict if verdict.sound)
+"""The verdicts of drills that show something."""
+SAYING: Final = tuple(each.value for each in Verdict if each is not Verdict.INCONCLUSIVE)
+"""The verdicts of drills that say anything, be it that they prove nothing."""
+
+
+def shown_from_row(row: Row) -> tuple[str, Shown]:
+    """Make what sound drills have shown of a policy out of its row."""
+    took = None if row["achieved_rto_us"] is None else _number(row, "achieved_rto_us")
+    rto = None if took is None else timedelta(microseconds=took)
+    return _text(row, "policy"), Shown(_instant(row, "through"), rto)
+
+
+def said_from_row(row: Row) -> tuple[str, Unproven]:
+    """Make what the newest drill of a policy says out of its row."""
+    said = Unproven(
+        _number(row, "id"),
+        Verdict(_text(row, "verdict")),
+        _text(row, "reason"),
+        _instant(row, "ended_at"),
+    )
+    return _text(row, "policy"), said
+
+
+def all_shown(sound: Mapping[str, Shown], said: Mapping[str, Unproven]) -> dict[str, Shown]:
+    """Put together what drills have shown, by policy."""
+    return {
+        policy: replace(
+            sound.get(policy, _NOTHING_SHOWN), unproven=None if each.verdict.sound else each
+        )
+        for policy, each in said.items()
+    }
+
+
+_NOTHING_SHOWN: Final = Shown()
 
 
 def notification_from_row(row: Row) -> Notification:

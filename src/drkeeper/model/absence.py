@@ -141,6 +141,22 @@ def _is_believed(run: Run) -> bool:
     return run.result.get("shrink_allowed") is True
 
 
+# ---------------------------------------------------------------- it does not come back
+
+
+def unproven(facts: PolicyFacts) -> Iterator[Condition]:
+    """The newest drill that says anything found that the policy does not come back, or proves nothing."""
+    drill = facts.unproven
+    if drill is None:
+        return
+    message = (
+        f"drill {drill.drill}, of {local(facts, drill.ended_at)}, did not prove it: "
+        f"{drill.verdict.value}: {drill.reason}"
+    )
+    hint = f"Run drkeeper drill {facts.policy.name}, which says what to do."
+    yield condition_of(facts, AlarmKind.DRILL_NOT_PROVEN, message, hint, drill.ended_at)
+
+
 # ---------------------------------------------------------------- nothing moves
 
 
@@ -172,5 +188,6 @@ _RULES: Final[tuple[Callable[[PolicyFacts], Iterator[Condition]], ...]] = (
     stalled,
     empty,
     shrunk,
+    unproven,
     warned,
 )

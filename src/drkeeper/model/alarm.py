@@ -47,6 +47,8 @@ class AlarmKind(StrEnum):
     """It is older than the objective allows."""
     CAPTURE_STALLED = "capture-stalled"
     """A run goes on, and has moved nothing for long."""
+    DRILL_NOT_PROVEN = "drill-not-proven"
+    """The newest drill that says anything did not prove that the policy comes back."""
     VERIFIER_STALE = "verifier-stale"
     """A repository has not been checked for too long."""
     STORAGE_UNREACHABLE = "storage-unreachable"
@@ -81,6 +83,7 @@ LEVELS: Final = {
     AlarmKind.RPO_AT_RISK: Level.WARNING,
     AlarmKind.RPO_VIOLATED: Level.FAILURE,
     AlarmKind.CAPTURE_STALLED: Level.FAILURE,
+    AlarmKind.DRILL_NOT_PROVEN: Level.FAILURE,
     AlarmKind.VERIFIER_STALE: Level.WARNING,
     AlarmKind.STORAGE_UNREACHABLE: Level.FAILURE,
     AlarmKind.CONFIGURATION_INVALID: Level.FAILURE,

@@ -27,6 +27,7 @@ _STATE_OF = {
     AlarmKind.RPO_VIOLATED: PolicyState.VIOLATED,
     AlarmKind.RPO_AT_RISK: PolicyState.AT_RISK,
     AlarmKind.WARNINGS: PolicyState.WARNING,
+    AlarmKind.DRILL_NOT_PROVEN: PolicyState.FAILING,
 }
 _WORST = tuple(PolicyState)
 

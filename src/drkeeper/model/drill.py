@@ -139,7 +139,14 @@ class Stopwatch:
         Raises:
             ValueError: A later one was reached before; a defect of the caller.
         """
-        elapsed = timedelta(seconds=now_s - self._declared_s)
+        self.reach_after(phase, now, timedelta(seconds=now_s - self._declared_s))
+
+    def reach_after(self, phase: Phase, now: datetime, elapsed: timedelta) -> None:
+        """Note that ``phase`` was reached at another time than the present.
+
+        Raises:
+            ValueError: A later one was reached before; a defect of the caller.
+        """
         self._reached.append(PhaseTime(phase, now, elapsed))
         self.timeline()
 
@@ -259,6 +266,38 @@ class Verdict(StrEnum):
     def sound(self) -> bool:
         """Whether the data was shown to be restorable and right, in time or not."""
         return self in {Verdict.PROVEN, Verdict.TOO_OLD, Verdict.TOO_SLOW}
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """The newest drill of a policy that says anything, when it is no proof.
+
+    Attributes:
+        drill: Its number.
+        verdict: How it ended.
+        reason: Why.
+        ended_at: When.
+    """
+
+    drill: int
+    verdict: Verdict
+    reason: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What drills have shown of a policy.
+
+    Attributes:
+        through: The newest instant that a sound one has found to be recoverable.
+        rto: How long the newest sound one took.
+        unproven: The newest that says anything, unless it is sound.
+    """
+
+    through: datetime | None = None
+    rto: timedelta | None = None
+    unproven: Unproven | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

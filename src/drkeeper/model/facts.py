@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import islice, pairwise
 from typing import Generic, TypeVar
 
+from drkeeper.model.drill import Shown, Unproven
 from drkeeper.model.planner import Decision, History, Plan, history_of, percentile, plan_for
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import (
@@ -67,6 +68,7 @@ class PolicyFacts:
         expected_interval: Longest pause between two runs of its schedule.
         expected_duration: How long a run takes, at worst as usual.
         rto_achieved: What the newest drill measured.
+        unproven: The newest drill that says anything, unless it is sound.
         stalled_after: How long a run may move nothing.
     """
 
@@ -84,6 +86,7 @@ class PolicyFacts:
     expected_interval: timedelta | None = None
     expected_duration: timedelta = timedelta()
     rto_achieved: timedelta | None = None
+    unproven: Unproven | None = None
     stalled_after: timedelta = STALLED_AFTER
 
     @_once
@@ -141,6 +144,7 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
     since_start: timedelta | None = None,
     stalled_after: timedelta = STALLED_AFTER,
     plan: Plan | None = None,
+    shown: Shown | None = None,
 ) -> PolicyFacts:
     """Put together what is known of a policy, with what the planner makes of it.
 
@@ -155,6 +159,7 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
         since_start: As for :class:`PolicyFacts`.
         stalled_after: As for :class:`PolicyFacts`.
         plan: What :func:`drkeeper.model.planner.plan_for` returned for all this, if it still holds.
+        shown: What drills have shown.
     """
     if plan is None:
         history = known_history(policy, now, runs=runs, point=point, seen=seen)
@@ -165,6 +170,9 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
         now=now,
         runs=runs,
         point=point,
+        proven=shown.through if shown else None,
+        rto_achieved=shown.rto if shown else None,
+        unproven=shown.unproven if shown else None,
         first_seen_at=seen.first_seen_at if seen else None,
         changed_at=seen.changed_at if seen else None,
         lease=lease,

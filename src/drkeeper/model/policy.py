@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
+import msgspec
+
 from drkeeper.model.probes import DrillTerms
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import Schedule, longest_gap, next_run
 from drkeeper.model.windows import Window, closed_until
 
 
-@dataclass(frozen=True, slots=True)
-class FilesSource:
+class FilesSource(msgspec.Struct, frozen=True, tag="files"):
     """A file tree to protect.
 
     Attributes:
@@ -33,8 +34,7 @@ class FilesSource:
         return "files"
 
 
-@dataclass(frozen=True, slots=True)
-class SqliteSource:
+class SqliteSource(msgspec.Struct, frozen=True, tag="sqlite"):
     """SQLite databases to protect.
 
     Attributes:

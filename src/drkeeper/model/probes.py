@@ -13,6 +13,7 @@ from typing import Final
 
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.quantities import format_duration, format_size
+from drkeeper.model.schedule import Schedule
 
 RESTORED: Final = "{restored}"
 """In a word of a command: where the restored data is."""
@@ -255,6 +256,7 @@ class DrillTerms:
         memory_bytes: Most memory of one program in scratch.
         longest: Longest time of one program in scratch.
         processes: Most processes of one program in scratch.
+        schedule: When the daemon drills it; ``None`` for only by hand.
     """
 
     probes: Probes = field(default_factory=Probes)
@@ -262,3 +264,4 @@ class DrillTerms:
     memory_bytes: int = 2 * 1024**3
     longest: timedelta = timedelta(hours=6)
     processes: int = 256
+    schedule: Schedule | None = None

@@ -24,6 +24,7 @@ _PLAIN: Final = {
     AlarmKind.NOTIFIER_FAILING: "the channel could not deliver what it was given",
     AlarmKind.EMPTY: "the newest snapshot holds nothing",
     AlarmKind.SHRUNK: "the newest snapshot holds far less than the one before",
+    AlarmKind.DRILL_NOT_PROVEN: "the newest drill did not prove that it comes back",
 }
 """Instead of a condition's message, which repeats an error, and with it perhaps names of files."""
 

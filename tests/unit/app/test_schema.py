@@ -62,6 +62,13 @@ limits: {{nice: 10, upload: 5 MiB/s, closed: [8:00 - 18:00]}}
 retention: {{daily: 7, minimum: 2}}
 notify: [ops]
 hooks: {hooks}
+drill:
+  scratch: /var/tmp/drills
+  limits: {{memory: 1 GiB, time: 30m, processes: 20}}
+  probes:
+    - {{sql: SELECT count(*) FROM t, database: /a/t.db, min: 5, max: 7.5}}
+    - {{command: [/bin/test, -e, "{{restored}}/a"], expect: 5, timeout: 10s, exit: 1}}
+    - {{file: /a/b, min: 1 KiB, max_age: 1d, name: fresh}}
 """
     document = read_document("p.yaml", text.encode())
     assert check(document, PolicyFile)[1] == []

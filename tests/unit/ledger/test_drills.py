@@ -13,7 +13,15 @@ from drkeeper.crypto.sampling import draw, sample_seed
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import IntegrityError, LedgerError
 from drkeeper.ledger.events import hashed_bytes, link
-from drkeeper.model.drill import Choice, DrillKind, Outcome, ProbeResult, Promised, Verdict
+from drkeeper.model.drill import (
+    Choice,
+    DrillKind,
+    Outcome,
+    ProbeResult,
+    Promised,
+    Shown,
+    Verdict,
+)
 from drkeeper.model.drill_record import IncidentKind, KeyDrill, Restored
 from drkeeper.model.run import Proof
 
@@ -79,6 +87,30 @@ def test_a_sound_drill_proves_its_point(ledger):
     assert ledger.end_drill(keys.id, end(point=None)).judgement.verdict is Verdict.PROVEN
     assert ledger.proven_through() == {"home": AT - HOUR}
     assert ledger.verify().ok
+
+
+def test_what_drills_have_shown_is_summed_up(ledger):
+    """Instant and RTO of the newest sound one stay when a later one fails, which is told beside."""
+
+    def one(policy, **fields):
+        planned = ledger.plan_drill(plan(policy=policy))
+        ledger.declare_drill(planned.id, AT)
+        return ledger.end_drill(planned.id, end(**fields))
+
+    one("home", achieved_rpo=None)  # not measured, so no proof
+    assert ledger.shown_by_drills()["home"].through is None
+    one("home")
+    assert ledger.shown_by_drills() == {"home": Shown(AT - HOUR, timedelta(seconds=12))}
+    failed = one("home", restored=False, failure="pack is gone")
+    one("home", scratch_failure="disk is full")
+    one("shop", scratch_failure="disk is full")
+    shown = ledger.shown_by_drills()
+    assert set(shown) == {"home"}
+    assert (shown["home"].through, shown["home"].rto) == (AT - HOUR, timedelta(seconds=12))
+    unproven = shown["home"].unproven
+    assert (unproven.drill, unproven.verdict) == (failed.id, Verdict.FAILED)
+    assert unproven.reason == "pack is gone"
+    assert set(ledger.newest_drills()) == {"home", "shop"}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Every way in which a backup can be absent: when it is seen, while it holds, when it is over."""
 
 import re
+from dataclasses import replace
 from datetime import time, timedelta
 
 import pytest
 
 from doubles.stories import DAY, HOUR, MINUTE, Story, at, policy_of
 from drkeeper.model.alarm import AlarmKind
+from drkeeper.model.drill import Shown, Unproven, Verdict
 from drkeeper.model.policy import Limits, Objectives, Pause
 from drkeeper.model.run import RunState
 from drkeeper.model.status import PolicyState
@@ -360,3 +362,20 @@ def test_policies_by_hand_are_never_late():
     assert story.status("2026-11-21T09:00").state is PolicyState.BY_HAND
     assert story.kinds("2026-11-21T09:00") == []
     assert story.run("2026-01-02T09:00").kinds("2026-11-21T09:00") == []
+
+
+def test_a_drill_that_proves_nothing():
+    """Held until a sound one; what was proven before, and how fast, is still told."""
+    story = Story(daily()).run("2026-11-21T01:30")
+    ended_at = at("2026-11-21T04:10")
+    failed = Unproven(77, Verdict.UNSOUND, "probe rows failed", ended_at)
+    before = Shown(at("2026-11-14T01:30"), 5 * MINUTE)
+    now = "2026-11-21T09:00"
+    status = story.status(now, shown=replace(before, unproven=failed))
+    (condition,) = status.conditions
+    assert (status.state, condition.kind) == (PolicyState.FAILING, AlarmKind.DRILL_NOT_PROVEN)
+    assert_tells(condition, "drill 77, of 2026-11-21 05:10:00 CET", "unsound: probe rows failed")
+    assert condition.since == ended_at
+    assert (status.points.proven, status.rto_achieved) == (before.through, before.rto)
+    assert story.kinds(now, shown=before) == []
+    assert story.kinds(now, shown=None) == []

@@ -10,6 +10,7 @@ from drkeeper.app.cli.text import command_line, safe, table
 from drkeeper.model.forecast import Forecast
 from drkeeper.model.instants import local_text, rfc3339
 from drkeeper.model.policy import FilesSource, Hook, Policy, SqliteSource
+from drkeeper.model.probes import CommandProbe, FileProbe, SqlProbe
 from drkeeper.model.quantities import format_duration, format_size
 from drkeeper.model.schedule import in_words
 
@@ -42,6 +43,7 @@ class Explained:
         yield from self._achieved()
         yield from self._limits()
         yield from self._hooks()
+        yield from self._proof()
         if self.policy.notify:
             yield f"It tells: {', '.join(self.policy.notify)}."
         elif self.has_channels:
@@ -190,6 +192,20 @@ class Explained:
         if self.here and not os.access(hook.command[0], os.X_OK):
             yield f"  WARNING: there is no program {safe(hook.command[0])} on this machine."
 
+    def _proof(self) -> Iterator[str]:
+        terms = self.policy.drill
+        if terms.schedule is None:
+            yield "No drill of it is scheduled: it is proven when somebody runs drkeeper drill."
+        else:
+            yield f"The daemon drills it {in_words(terms.schedule)}, where a key that reads is at hand."
+        if not len(terms.probes):
+            yield "A drill compares every byte with the manifest; the policy asks nothing more."
+            return
+        yield "A drill compares every byte with the manifest, and asks:"
+        for probe in terms.probes:
+            yield f"  {probe.name} ({probe.kind}): {safe(_question(probe))}"
+            yield f"    right is: {safe(probe.in_words())}"
+
     def facts(self) -> dict[str, object]:
         """Return the same for JSON; durations become seconds, instants RFC 3339."""
         policy, limits = self.policy, self.policy.limits
@@ -229,8 +245,28 @@ class Explained:
                 "after_failure": _hook_facts(policy.hooks.after_failure),
             },
             "notify": list(policy.notify),
+            "drill_schedule": str(policy.drill.schedule) if policy.drill.schedule else None,
+            "probes": [
+                {
+                    "name": probe.name,
+                    "kind": probe.kind,
+                    "question": _question(probe),
+                    "expected": probe.in_words(),
+                }
+                for probe in policy.drill.probes
+            ],
             "tags": policy.tags,
         }
+
+
+def _question(probe: CommandProbe | SqlProbe | FileProbe) -> str:
+    match probe:
+        case CommandProbe():
+            return command_line(probe.command)
+        case SqlProbe():
+            return f"{probe.query} (in {probe.database})"
+        case FileProbe():
+            return probe.path
 
 
 def _hook_facts(hooks: Sequence[Hook]) -> list[dict[str, object]]:

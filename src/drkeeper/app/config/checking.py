@@ -15,7 +15,7 @@ from drkeeper.app.config.document import (
 )
 from drkeeper.app.config.fields import NAME
 from drkeeper.app.config.problems import Mark, Problem, excerpt_of
-from drkeeper.app.config.schema import NOT_YET, is_secret_word
+from drkeeper.app.config.schema import DIGEST, NOT_YET, is_secret_word
 from drkeeper.app.config.settings_schema import SECRET_KEYS, variable_of
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,6 +40,10 @@ _NAME = (
     "only a-z, 0-9, dot, dash and underscore, at most 63 of them, beginning with a letter or digit"
 )
 _HOST = "only letters, digits, dot, dash and underscore, beginning with a letter or digit"
+_PATTERNS = {
+    NAME: _NAME,
+    DIGEST: "write sha256: or blake3: and 64 hexadecimal digits in lower case",
+}
 
 
 def check(document: Document, model: type[Model]) -> tuple[Model | None, list[Problem]]:
@@ -93,7 +97,7 @@ def _problem(document: Document, details: ErrorDetails, model: type[BaseModel]) 
     if kind == "value_error":
         message = str(details["ctx"]["error"])
     elif kind == "string_pattern_mismatch":
-        message = _NAME if details["ctx"]["pattern"] == NAME else _HOST
+        message = _PATTERNS.get(details["ctx"]["pattern"], _HOST)
     else:
         message = _WORDS.get(kind, message[:1].lower() + message[1:])
     return problem_at(document, where, f"{name}: {message}")

@@ -33,6 +33,26 @@ def child_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
+def bare_environment(root: Path) -> dict[str, str]:
+    """Return the variables of a drkeeper that knows nothing of this machine.
+
+    All its folders are below ``root``. It has the credentials of the store that whoever rebuilds a machine
+    sets up first (``AWS_...``), and nothing else of drkeeper's or of the user's.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("AWS_") or name in {"PATH", "LANG", "LC_ALL", "PYTHONPATH"}
+    }
+    own = {
+        "HOME": "home",
+        "DRKEEPER_CONFIG": "etc",
+        "DRKEEPER_STATE_DIR": "state",
+        "DRKEEPER_CACHE_DIR": "cache",
+    }
+    return kept | {name: str(root / folder) for name, folder in own.items()}
+
+
 def run_environment(accepted: Path | None) -> dict[str, str]:
     """Return the variables of a run: a child process that is drkeeper itself.
 

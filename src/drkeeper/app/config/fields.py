@@ -6,6 +6,7 @@ A message is shown behind the name of its key: lower case, no full stop, and it 
 import json
 import re
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     WithJsonSchema,
 )
 
@@ -66,6 +68,18 @@ def _size(value: object) -> int:
     return parse_size(_text(value))
 
 
+class Bytes(int):
+    """A number that was written as a size."""
+
+
+def _bound(value: object) -> float:
+    if isinstance(value, str):
+        return Bytes(parse_size(value))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError("expected a number, or a size such as 1 KiB")
+    return value
+
+
 def _rate(value: object) -> int:
     text = _text(value)
     number, slash, second = text.rpartition("/")
@@ -76,6 +90,10 @@ def _rate(value: object) -> int:
 
 def _schedule(value: object) -> Schedule:
     return parse_schedule(_text(value))
+
+
+def _drill_schedule(value: object) -> Schedule | None:
+    return None if value == "never" else _schedule(value)
 
 
 def _zone(name: str) -> str:
@@ -267,6 +285,12 @@ Size = Annotated[
         {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([KMGTPkmgtp][iI]?)?[bB]$"}
     ),
 ]
+Bound = Annotated[
+    float,
+    PlainValidator(_bound),
+    WithJsonSchema({"type": ["number", "string"]}),
+]
+"""A number; one that was written as a size is ``Bytes``."""
 Rate = Annotated[
     int,
     BeforeValidator(_rate),
@@ -283,6 +307,13 @@ ScheduleText = Annotated[
             "type": "string",
             "examples": ["hourly at :15", "daily at 02:30", "weekly on sun at 03:00", "every 6h"],
         }
+    ),
+]
+DrillScheduleText = Annotated[
+    Schedule | None,
+    PlainValidator(_drill_schedule),
+    WithJsonSchema(
+        {"type": "string", "examples": ["weekly on sun at 05:00", "monthly on 1 at 04:00", "never"]}
     ),
 ]
 Until = Annotated[

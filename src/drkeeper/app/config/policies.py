@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from drkeeper.app.config.checking import Location, problem_at
 from drkeeper.app.config.document import Document
+from drkeeper.app.config.probes import drill_terms, wrong_probes
 from drkeeper.app.config.problems import Mark, Problem, did_you_mean
 from drkeeper.app.config.schema import (
     HookSection,
@@ -99,6 +100,7 @@ def policy_of(file: PolicyFile, around: Surroundings) -> Policy:
         pause=_pause(file.pause, zone),
         hooks=_hooks(file.hooks),
         notify=tuple(file.notify),
+        drill=drill_terms(file),
     )
 
 
@@ -118,7 +120,8 @@ def _source(section: SourceSection) -> FilesSource | SqliteSource:
 
 def has_commands(file: PolicyFile) -> bool:
     """Return whether a policy says that anything be run."""
-    return any(getattr(file.hooks, key) for key in _HOOKS)
+    probed = any(probe.command is not None for probe in file.drill.probes)
+    return probed or any(getattr(file.hooks, key) for key in _HOOKS)
 
 
 def _retention(file: PolicyFile) -> Retention:
@@ -175,6 +178,7 @@ def contradictions(file: PolicyFile, document: Document, around: Surroundings) -
             *_timing(file, around),
             *_keeping(file),
             *_hooking(file),
+            *wrong_probes(file),
         )
     ]
     return sorted(found, key=lambda problem: problem.mark or Mark(0, 0))

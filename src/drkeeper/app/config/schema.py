@@ -7,12 +7,22 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from drkeeper.app.config.fields import (
     AbsolutePath,
+    Bound,
     Command,
     Count,
+    DrillScheduleText,
     Duration,
     Name,
     OneCommand,
@@ -30,7 +40,6 @@ from drkeeper.app.config.fields import (
 
 NOT_YET = {
     ("capture",): "continuous log shipping",
-    ("drill",): "drills",
     ("source", "postgresql"): "PostgreSQL as a source",
     ("source", "mariadb"): "MariaDB as a source",
     ("source", "mysql"): "MySQL as a source",
@@ -38,6 +47,9 @@ NOT_YET = {
     ("source", "command"): "a command as a source",
 }
 """Keys of the design that this release does not honour: refused by name, never ignored."""
+
+DIGEST = r"^(sha256|blake3):[0-9a-f]{64}$"
+"""How digests of files are written."""
 
 SECRET_WORDS = ("secret", "password", "passphrase", "access_key", "token", "credential")
 """Unknown keys with one of these in their name get told where secrets belong."""
@@ -186,6 +198,77 @@ class HooksSection(Strict):
     """Run when the backup failed."""
 
 
+def _expected(value: object) -> str:
+    if isinstance(value, bool | float) or not isinstance(value, str | int):
+        raise ValueError(  # noqa: TRY004 - pydantic collects ValueError only
+            "write the answer in quotes, exactly as it comes"
+        )
+    return str(value)
+
+
+Answer = Annotated[
+    str,
+    Field(max_length=4096),
+    BeforeValidator(_expected),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+
+
+class ProbeSection(Strict):
+    """One question to the restored data; exactly one of sql, command and file."""
+
+    name: Name | None = None
+    """Its name in results; default: its kind and its number."""
+    sql: str | None = Field(default=None, min_length=1, max_length=4096)
+    """One query to a SQLite database; the first column of its first row is the answer."""
+    database: AbsolutePath | None = None
+    """With sql: which database, as at the source; default: the policy's only one."""
+    command: Command | None = None
+    """Program (absolute path) and arguments; {restored} in a word is where the data is."""
+    exit: int | None = Field(default=None, ge=0, le=255)
+    """With command: the exit status that is right; default: 0."""
+    file: AbsolutePath | None = None
+    """A file, by its path at the source."""
+    exists: bool | None = None
+    """With file: whether it has to be there; default: yes."""
+    digest: str | None = Field(default=None, pattern=DIGEST)
+    """With file: sha256: or blake3: and the digest of its content in hexadecimal."""
+    expect: Answer | None = None
+    """With sql and command: the answer itself."""
+    min: Bound | None = None
+    """Least number that is right; with file, least size, such as 1 KiB."""
+    max: Bound | None = None
+    """Greatest number that is right; with file, greatest size."""
+    max_age: Duration | None = None
+    """The answer is an instant, or the file was changed, at most this long before the drill."""
+    timeout: Timeout | None = None
+    """With sql and command: how long it may take, at most 1d; default: 5m."""
+
+
+class DrillLimitsSection(Strict):
+    """What one program may use while a restore is proven."""
+
+    memory: Size = 2 * 1024**3
+    """Most memory; default: 2 GiB."""
+    time: Duration = timedelta(hours=6)
+    """Longest time; default: 6h."""
+    processes: int = Field(default=256, ge=8, le=10_000)
+    """Most processes and threads; default: 256."""
+
+
+class DrillSection(Strict):
+    """How it is proven that the snapshots come back."""
+
+    schedule: DrillScheduleText = None
+    """When the daemon drills it, in the policy's time zone, or never; default: weekly on sun at 05:00."""
+    probes: list[ProbeSection] = Field(default_factory=list, max_length=100)
+    """Questions to the restored data, beyond those that are always asked."""
+    scratch: AbsolutePath | None = None
+    """Directory below which drills restore; default: scratch in the cache folder."""
+    limits: DrillLimitsSection = Field(default_factory=DrillLimitsSection)
+    """What one program may use while a restore is proven."""
+
+
 class PolicyFile(Strict):
     """One policy: what is promised for a source, and how."""
 
@@ -217,6 +300,8 @@ class PolicyFile(Strict):
     """Commands around a backup."""
     notify: list[Name] = Field(default_factory=list, max_length=20)
     """Channels of drkeeper.yaml that are told about this policy."""
+    drill: DrillSection = Field(default_factory=DrillSection)
+    """How it is proven that the snapshots come back."""
 
 
 def is_secret_word(key: str) -> bool:

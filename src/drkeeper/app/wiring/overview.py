@@ -206,6 +206,7 @@ def _facts(look: _Look, policy: Policy) -> PolicyFacts:
         since_point=look.measured.since_point.get(name),
         since_start=look.measured.since_start.get(name),
         stalled_after=look.configuration.daemon.stalled_after,
+        shown=memory.shown.get(name),
     )
 
 

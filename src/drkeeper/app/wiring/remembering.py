@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.wiring.news import ONE_BY_ONE, Fresh, News
 from drkeeper.model.alarm import Alarm
+from drkeeper.model.drill import Shown
 from drkeeper.model.facts import GOOD, known_history
 from drkeeper.model.planner import Plan, plan_for
 from drkeeper.model.policy import Policy
@@ -51,6 +52,7 @@ class Memory:
         checks: Outcomes of checks, newest first.
         alarms: Open ones.
         daemons: Signs of life.
+        shown: What drills have shown, by policy.
         plans: What was planned for a policy when it was looked at last: a daemon looks again and
             again, and most policies have no news.
     """
@@ -62,6 +64,7 @@ class Memory:
     checks: Sequence[Verification] = ()
     alarms: Sequence[Alarm] = ()
     daemons: Sequence[DaemonBeat] = ()
+    shown: Mapping[str, Shown] = field(default_factory=dict)
     plans: dict[str, Plan] = field(default_factory=dict)
 
     def plan(self, policy: Policy, now: datetime, since_start: timedelta | None) -> Plan:
@@ -100,6 +103,7 @@ def remember(ledger: "Answers") -> Memory:
         checks=ledger.verifications(limit=CHECKS),
         alarms=ledger.open_alarms(),
         daemons=ledger.daemons(),
+        shown=ledger.shown_by_drills(),
     )
     failing = [name for name, runs in memory.runs.items() if not _has_good(runs)]
     for name in failing[:MOST_FAILING]:
@@ -166,6 +170,8 @@ def _remember_again(memory: Memory, ledger: "Ledger", fresh: Fresh) -> Memory:
         memory.seen = ledger.policies()
     if "verification" in fresh.nouns:
         memory.checks = ledger.verifications(limit=CHECKS)
+    if "drill" in fresh.nouns:
+        memory.shown = ledger.shown_by_drills()
     if "alarm" in fresh.nouns:
         memory.alarms = ledger.open_alarms()
     for name in fresh.policies:

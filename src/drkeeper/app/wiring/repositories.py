@@ -127,7 +127,7 @@ def open_for_backup(
     return repository, key.for_repository(repository.id)
 
 
-def open_for_reading(
+def open_for_reading(  # noqa: PLR0913 - what is known of it and of the caller, by name
     access: Access,
     state: Path | None,
     clock: Clock,
@@ -135,6 +135,7 @@ def open_for_reading(
     *,
     salvage: bool = False,
     blind: bool = False,
+    keys_opened: Callable[[], None] | None = None,
 ) -> Repository:
     """Open a repository to read it, with every key at hand.
 
@@ -145,13 +146,16 @@ def open_for_reading(
         passphrase: Opens protected key files.
         salvage: Read the whole journal, and report damage instead of refusing.
         blind: Use no keys; none need to be there.
+        keys_opened: Called when the key files have been read and opened.
 
     Raises:
         KeyNotFoundError: There is no key at all.
         RepositoryNotFoundError: There is no repository.
         ConfigurationError: A key belongs to another repository, or nothing is known to trust.
     """
-    keys = [] if blind else _keys(access, passphrase)
+    keys = [] if blind else keys_of(access, passphrase)
+    if keys_opened is not None:
+        keys_opened()
     expected = next((key.repository for key in keys if key.repository), None)
     told = [admin for kit in access.kits for admin in kit.admins]
     repository = open_repository(
@@ -169,7 +173,13 @@ def open_for_reading(
     return repository
 
 
-def _keys(access: Access, passphrase: Passphrase | None) -> list[KeyFile]:
+def keys_of(access: Access, passphrase: Passphrase | None) -> list[KeyFile]:
+    """Return every key at hand for a repository.
+
+    Raises:
+        KeyNotFoundError: There is none, or a passphrase is wrong or absent.
+        ConfigurationError: A key file is open to others, or none.
+    """
     if access.kits:
         return [key for kit in access.kits for key in kit.keys]
     found = [configured_key(access.settings, name, passphrase) for name in READING_KEYS]

@@ -78,7 +78,7 @@ def plan_drill(ledger: Ledger, asked: Asked) -> Planned:
         (each for each in ledger.recovery_points(policy.name, limit=_LOOKED_AT) if each.complete),
         None,
     )
-    size, root = _newest_checkpoint(ledger)
+    size, root = newest_checkpoint(ledger)
     plan = DrillPlan(
         policy=policy.name,
         kind=asked.kind,
@@ -194,7 +194,7 @@ def measured(drills: Sequence[Drill], kind: DrillKind) -> list[Measured]:
     return made
 
 
-def _newest_checkpoint(ledger: Ledger) -> tuple[int, str]:
+def newest_checkpoint(ledger: Ledger) -> tuple[int, str]:
     """Return size and root of the newest checkpoint; who verifies the ledger verifies it, too."""
     found = ledger.checkpoints(limit=1)
     if not found:

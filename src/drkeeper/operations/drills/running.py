@@ -47,7 +47,8 @@ class ScratchRunner:
         Raises:
             ScratchError: It could not be started, a limit ended it, or it said too much to be kept.
         """
-        ran = self.scratch.run(argv, timeout=timeout)
+        # An engine opens what is its own, and puts files beside it while it does.
+        ran = self.scratch.run(argv, timeout=timeout, writable=True)
         if ran.why:
             raise ScratchError(f"a program of the source ran out of {ran.why}")
         if ran.dropped_bytes:

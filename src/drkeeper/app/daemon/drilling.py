@@ -1,0 +1,134 @@
+"""Drills when they are due, one at a time, each a process of its own; backups come first."""
+
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from drkeeper.app.daemon.books import Books
+from drkeeper.app.wiring.execution import Log
+from drkeeper.clock import Clock
+from drkeeper.errors import DrkeeperError
+from drkeeper.faults import point
+from drkeeper.model.drill_schedule import drill_due
+from drkeeper.model.policy import Policy
+
+LOOK_EVERY: Final = timedelta(minutes=1)
+"""How often it is asked whether a drill is due. Source: ours; nobody waits for one."""
+
+
+class Driller:
+    """Begins drills that are due while no backup waits or runs.
+
+    A backup that becomes due while a drill runs does not wait for it: drills take no place of the
+    executor's.
+
+    Args:
+        start: Starts ``drkeeper drill --json`` for a policy.
+        policies: Returns those that this machine can drill: by name, with a key that reads at hand.
+        books: The ledger.
+        is_idle: Whether no run waits or goes on.
+        on_end: Called after each drill, so that its outcome is looked at.
+        clock: Says when it is time.
+        log: Told of what begins and ends.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it is made of, by name
+        self,
+        start: "Callable[[str], subprocess.Popen[bytes]]",
+        *,
+        policies: Callable[[], Mapping[str, Policy]],
+        books: Books,
+        is_idle: Callable[[], bool],
+        on_end: Callable[[], None],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._start = start
+        self._policies = policies
+        self._books = books
+        self._is_idle = is_idle
+        self._on_end = on_end
+        self._clock = clock
+        self._log = log
+        self._tried: dict[str, datetime] = {}
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._work, name="driller", daemon=True)
+
+    def begin(self) -> None:
+        """Begin to look now and then."""
+        self._thread.start()
+
+    def end(self, within: timedelta) -> None:
+        """Drill no more; the drill that goes on is ended, and remembered as such by itself."""
+        self._ended.set()
+        with self._lock:
+            child = self._child
+            if child is not None:
+                child.terminate()
+        if self._thread.is_alive():
+            self._thread.join(within.total_seconds())
+        if child is not None and child.poll() is None:
+            child.kill()
+
+    def look(self) -> None:
+        """Begin the drill that has been due for longest, if there is a place for it, and see it end."""
+        if not self._is_idle():
+            return
+        name = self._next()
+        if name is not None:
+            self._drill(name)
+
+    def _work(self) -> None:
+        while not self._ended.wait(LOOK_EVERY.total_seconds()):
+            self.look()
+
+    def _next(self) -> str | None:
+        """Return the policy whose drill has been due for longest."""
+        policies = self._policies()
+        try:
+            with self._books.opened() as ledger:
+                planned = ledger.newest_drills()
+                points = ledger.newest_points()
+                seen = ledger.policies()
+        except DrkeeperError:
+            return None  # whoever writes to it says so
+        now = self._clock.now()
+        due: list[tuple[datetime, str]] = []
+        for name, policy in policies.items():
+            if name not in points or name not in seen:
+                continue  # there is nothing to restore yet
+            # One that could not even be planned is not tried again before its next slot.
+            since = max(
+                planned.get(name, seen[name].first_seen_at),
+                self._tried.get(name, seen[name].first_seen_at),
+            )
+            slot = drill_due(policy, since, now)
+            if slot is not None:
+                due.append((slot, name))
+        return min(due)[1] if due else None
+
+    def _drill(self, name: str) -> None:
+        self._tried[name] = self._clock.now()
+        point("app.daemon.drilling.starting")
+        try:
+            child = self._start(name)
+        except OSError as error:
+            self._log("drill.unstarted", policy=name, error=str(error))
+            return
+        self._log("drill.begun", policy=name, pid=child.pid)
+        with self._lock:
+            self._child = child
+            if self._ended.is_set():
+                child.terminate()
+        try:
+            child.communicate()
+        finally:
+            with self._lock:
+                self._child = None
+        point("app.daemon.drilling.ended")
+        self._log("drill.ended", policy=name, code=child.returncode)
+        self._on_end()

@@ -7,15 +7,10 @@ from pathlib import Path
 import pytest
 
 from doubles.installation import Installation, expect
-from drkeeper.clock import SystemClock
-from drkeeper.crypto.signing import SigningKey
-from drkeeper.ledger.ledger import open_ledger
-from drkeeper.ledger.process import this_process
 
 pytestmark = pytest.mark.e2e
 
 TOOL = Path(__file__).parents[2] / "tools" / "verify_export.py"
-KEY = SigningKey(bytes(range(32)))
 
 
 @pytest.fixture
@@ -23,17 +18,21 @@ def installed(tmp_path):
     """An installation with one backup, whose ledger was signed."""
     installed = Installation(tmp_path).init()
     installed.done("backup", "files")
-    path = tmp_path / "state" / "ledger.sqlite"
-    with open_ledger(path, clock=SystemClock(), me=lambda: this_process("here")) as ledger:
-        ledger.sign(KEY)
+    installed.done("ledger", "store")
     return installed
+
+
+def signer(installed):
+    """Return the public key of the machine, as the keyring has it."""
+    items = installed.lines("key", "list")
+    return next(each["key"] for each in items if each.get("kind") == "signer" and each["host"])
 
 
 def judged(installed, text):
     """Verify an export with the tool, as a process of its own, apart from drkeeper."""
     export = installed.home / "export.jsonl"
     export.write_text(text)
-    command = [sys.executable, "-I", str(TOOL), str(export), "--key", str(KEY.verify_key)]
+    command = [sys.executable, "-I", str(TOOL), str(export), "--key", signer(installed)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -61,7 +61,7 @@ def _facts(value: Any, place: str = "", row: str = "", events: Any = ()) -> Iter
     """Yield what is said: the way there, the row, the member, the value, and the events."""
     if isinstance(value, dict):
         events = value.get("events", events)
-        for name, said in value.items():
+        for name, said in sorted(value.items()):
             if name == "events":
                 continue
             if isinstance(said, dict | list):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from doubles.quarters import scope_of, two_years
+from doubles.quarters import quick_folder, scope_of, two_years
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.reports.quarters import Quarter
 from drkeeper.reports.report import compute
@@ -19,10 +19,9 @@ def key():
 
 
 @pytest.fixture(scope="package")
-def world(tmp_path_factory, key):
+def world(key):
     """Two years of weekly backups and drills, in which much goes wrong, signed to the end."""
-    path = tmp_path_factory.mktemp("years") / "state" / "ledger.sqlite"
-    with two_years(path, key=key) as ledger:
+    with quick_folder() as folder, two_years(folder / "state" / "ledger.sqlite", key=key) as ledger:
         ledger.open_action("Look at the new year", "ops")
         ledger.sign(key)
         yield ledger

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from doubles.ledgers import TickingClock, ledger_at
-from doubles.quarters import BEGIN, DAY, HOUR, Story, definition, scope_of
+from doubles.quarters import BEGIN, DAY, HOUR, Story, definition, quick_folder, scope_of
 from drkeeper.errors import ConfigurationError
 from drkeeper.model.run import RunState
 from drkeeper.reports.form import SECTIONS, json_bytes
@@ -62,11 +62,13 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
+def hostile():
     """A report in which every name that comes from outside is hostile."""
-    path = tmp_path_factory.mktemp("hostile") / "state" / "ledger.sqlite"
     clock = TickingClock(BEGIN - HOUR)
-    with ledger_at(path, clock=clock) as ledger:
+    with (
+        quick_folder() as folder,
+        ledger_at(folder / "state" / "ledger.sqlite", clock=clock) as ledger,
+    ):
         story = Story(ledger, clock)
         ledger.see_policies({name: definition(name[:9]) for name in HOSTILE})
         for place, name in enumerate(HOSTILE):

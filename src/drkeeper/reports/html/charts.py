@@ -69,9 +69,17 @@ def _figure(title: str, said: str, shapes: Child, high: float, *, wide: float = 
     )
 
 
-def _top(values: Sequence[int | None], target: int | None) -> float:
-    known = [value for value in [*values, target] if value]
-    return 1.12 * max(known, default=1)
+_FAR: Final = 4
+"""How many times the greatest value a target may be and still be drawn to scale: beyond, the values would
+shrink to nothing. Source: ours."""
+
+
+def _top(values: Sequence[int | None], target: int | None) -> tuple[float, bool]:
+    """Return where a scale ends, and whether the target lies beyond."""
+    greatest = max((value for value in values if value), default=0)
+    if target is not None and 0 < _FAR * greatest < target:
+        return 1.12 * greatest, True
+    return 1.12 * max(greatest, target or 0, 1), False
 
 
 # ---------------------------------------------------------------- RTO by phase
@@ -83,7 +91,7 @@ def phases(policy: dict[str, Any]) -> Markup:
     high = 24.0 if len(drills) <= 20 else 15.0  # noqa: PLR2004 - then they are many
     left, right, above = 150.0, 120.0, 22.0
     room = WIDTH - left - right
-    top = _top([each["achieved_rto_us"] for each in drills], policy["rto_us"])
+    top, far = _top([each["achieved_rto_us"] for each in drills], policy["rto_us"])
     shapes: list[Child] = []
     for place, each in enumerate(drills):
         y = above + place * high
@@ -103,7 +111,12 @@ def phases(policy: dict[str, Any]) -> Markup:
             _text(WIDTH, y + high / 2 + 4, said, tone, text_anchor="end", font_weight="600")
         )
     bottom = above + len(drills) * high
-    if policy["rto_us"] is not None:
+    if far:
+        said = f"target {words.span(policy['rto_us'])}: far beyond this scale \u2192"
+        shapes.append(
+            _text(left + room, above - 8, said, "limit", text_anchor="end", font_weight="600")
+        )
+    elif policy["rto_us"] is not None:
         shapes += _limit(left + room * policy["rto_us"] / top, above - 4, bottom, policy["rto_us"])
     shapes.append(_line(left, bottom, left + room, bottom, "grid"))
     legend, end = _legend(bottom + 20, {p["phase"] for each in drills for p in each["took"]})
@@ -167,7 +180,7 @@ _ROOM: Final = 118.0
 def _trend(
     title: str, said: str, rows: Sequence[tuple[str, int | None, int | None]], target: int | None
 ) -> Markup:
-    top = _top([row[1] for row in rows], target)
+    top, far = _top([row[1] for row in rows], target)
     step = _HALF / len(rows)
     shapes: list[Child] = [_line(0, _FLOOR, _HALF, _FLOOR, "grid")]
     for place, (quarter, value, middle) in enumerate(rows):
@@ -183,11 +196,13 @@ def _trend(
             shapes.append(_dot(centre, _FLOOR - _ROOM * middle / top))
         shapes.append(_value(centre, (value, target), top))
     if target is not None:
+        mark = "\u2191 far above:" if far else "\u2013 \u2013"
+        shapes.append(
+            _text(0, 12, f"{mark} target {words.span(target)}", "limit", font_weight="600")
+        )
+    if target is not None and not far:
         y = _FLOOR - _ROOM * target / top
-        shapes += [
-            _line(0, y, _HALF, y, "limit", "4 3"),
-            _text(0, 12, f"\u2013 \u2013 target {words.span(target)}", "limit", font_weight="600"),
-        ]
+        shapes.append(_line(0, y, _HALF, y, "limit", "4 3"))
     return _figure(title, said, shapes, _FLOOR + 22, wide=_HALF)
 
 

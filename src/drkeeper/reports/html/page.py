@@ -95,7 +95,7 @@ def _verdict(report: dict[str, Any]) -> str:
     found = report["review"]["findings"]
     bad = sum(each["weight"] == "bad" for each in found)
     if not found:
-        return "Every promise in scope was kept, and shown to be."
+        return "Every promise that was tested was kept. What was not tested is listed under 2."
     if not bad:
         return f"Every promise that was tested was kept; {words.count_of(len(found), 'thing')} to look at."
     said = words.count_of(bad, "finding is", "findings are")

@@ -35,6 +35,8 @@ def span(value_us: int | None) -> str:
 def short(value_us: int) -> str:
     """Write a span with one unit, for charts: ``24 min``, ``49 h``, ``4.0 d``."""
     seconds = value_us / 1e6
+    if seconds < 10:  # noqa: PLR2004 - of less, a tenth matters
+        return f"{seconds:.1f}{NBSP}s"
     for unit, name, upto in ((1, "s", 100), (60, "min", 100), (3600, "h", 100)):
         if seconds / unit < upto:
             return f"{seconds / unit:.0f}{NBSP}{name}"

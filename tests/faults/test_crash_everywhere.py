@@ -44,6 +44,7 @@ ELSEWHERE = {
     "app.wiring.takeover.": "the same",
     "operations.incidents.": "only daemons look; tests/unit/operations/test_incidents.py",
     "scratch.": "only drills have one; test_scratch_faults.py",
+    "operations.drills.": "a process of its own; test_drill_faults.py",
     "sources.sqlite.": "worlds hold files; test_sqlite_faults.py",
 }
 POINTS = sorted(name for name in registered_points() if not name.startswith(tuple(ELSEWHERE)))

@@ -49,6 +49,8 @@ _SHM_PART: Final = 4
 _SIGNALLED: Final = 128
 """Source: bubblewrap, as shells do: the exit status of what a signal ended is this and its number."""
 _MOST_SAID: Final = 65536
+_NEWS_S: Final = 10.0
+"""For bubblewrap to say how the program ended, when all of it has."""
 
 
 class BubblewrapJailer:
@@ -144,6 +146,7 @@ class BubblewrapJail:
         self._said = said
         self._begun = b""
         self._inner: int | None = None
+        self._begins = False
         self.top = 0
 
     def let_in(self, command: Command, go: int) -> None:
@@ -161,6 +164,7 @@ class BubblewrapJail:
             if command.user is None:
                 most = tasks_limit(command.limits) + _tasks_counted_in()
                 resource.prlimit(self.top, resource.RLIMIT_NPROC, (most, most))
+            self._begins = True
             os.write(go, b"!")
         except OSError as error:
             raise ScratchError(
@@ -192,6 +196,10 @@ class BubblewrapJail:
                     f"process {self.top} of the scratch place does not end",
                     hint="Look what it waits for: what SIGKILL does not end hangs in the kernel.",
                 )
+            # Where the program had not begun, bubblewrap waits for news of it for ever.
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_NEWS_S if self._begins else 0)
+            self.process.kill()
         bury(self.process)
         point("scratch.bubblewrap.ended")
 

@@ -10,7 +10,6 @@ from drkeeper.app.daemon.books import Books
 from drkeeper.app.wiring.execution import Log
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
-from drkeeper.faults import point
 from drkeeper.model.drill_schedule import drill_due
 from drkeeper.model.policy import Policy
 
@@ -113,7 +112,6 @@ class Driller:
 
     def _drill(self, name: str) -> None:
         self._tried[name] = self._clock.now()
-        point("app.daemon.drilling.starting")
         try:
             child = self._start(name)
         except OSError as error:
@@ -129,6 +127,5 @@ class Driller:
         finally:
             with self._lock:
                 self._child = None
-        point("app.daemon.drilling.ended")
         self._log("drill.ended", policy=name, code=child.returncode)
         self._on_end()

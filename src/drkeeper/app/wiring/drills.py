@@ -26,7 +26,15 @@ from drkeeper.model.run import (
     RunState,
     Verification,
 )
-from drkeeper.operations.drills import Asked, DrillRequest, Planned, chooser, conduct, plan_drill
+from drkeeper.operations.drills import (
+    Asked,
+    DrillRequest,
+    Planned,
+    chooser,
+    conduct,
+    plan_drill,
+    settle,
+)
 from drkeeper.operations.drills.performing import ROOM
 from drkeeper.operations.progress import OnProgress, Progress
 from drkeeper.repository.repository import Repository
@@ -118,6 +126,7 @@ def run_drill(  # noqa: PLR0913 - what a drill is made of, by name
     books = Books(configuration, clock)
     try:
         with books.open() as ledger:
+            settle(ledger, policy.name, clock.now())
             planned = plan_drill(ledger, _asked(policy, choices, record.id))
         drill = _conduct(
             policy,

@@ -34,7 +34,7 @@ from drkeeper.model.drill import (
 from drkeeper.model.drill_record import DrillEnd, Restored
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import Operation
-from drkeeper.operations.drills import Asked, Planned, plan_drill
+from drkeeper.operations.drills import Asked, Planned, plan_drill, settle
 from drkeeper.scratch.base import Limits, Scratch
 from drkeeper.scratch.opening import open_scratch
 
@@ -79,6 +79,7 @@ def run_bare(
     try:
         with books.open() as ledger:
             asked = Asked(policy=bare.policy, kind=DrillKind.BARE, run=record.id)
+            settle(ledger, bare.policy.name, clock.now())
             planned = plan_drill(ledger, asked)
         work = _Bare(bare, planned, books, clock)
         end = work.run(scratch_folder(bare.policy, configuration))

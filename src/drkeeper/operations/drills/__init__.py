@@ -6,7 +6,8 @@ from drkeeper.operations.drills.conducting import (
     chooser,
     conduct,
     plan_drill,
+    settle,
 )
 from drkeeper.operations.drills.request import DrillRequest
 
-__all__ = ["Asked", "DrillRequest", "Planned", "chooser", "conduct", "plan_drill"]
+__all__ = ["Asked", "DrillRequest", "Planned", "chooser", "conduct", "plan_drill", "settle"]

@@ -11,7 +11,7 @@ from drkeeper.crypto.sampling import draw, sample_seed
 from drkeeper.errors import InstantNotReachableError, IntegrityError
 from drkeeper.ledger.ledger import Ledger
 from drkeeper.model.drill import Choice, DrillKind, Phase, Promised, held_to
-from drkeeper.model.drill_record import EMPTY_ROOT, Drill, DrillPlan
+from drkeeper.model.drill_record import EMPTY_ROOT, Drill, DrillEnd, DrillPlan
 from drkeeper.model.policy import Policy
 from drkeeper.model.prediction import MOST_HISTORY, Measured, Prediction, predict
 from drkeeper.model.probes import Probes
@@ -97,6 +97,24 @@ def plan_drill(ledger: Ledger, asked: Asked) -> Planned:
 
 _LOOKED_AT: Final = 20
 """Newest recovery points among which a complete one is looked for. Source: ours."""
+
+
+def settle(ledger: Ledger, policy: str, now: datetime) -> list[Drill]:
+    """End the drills of a policy whose process is dead: they are no proof, and nobody goes on with them.
+
+    Returns:
+        Those that were ended.
+
+    Raises:
+        LedgerError: It could not be written.
+    """
+    ended = []
+    for each in ledger.drills(policy, ended=False):
+        run = None if each.plan.run is None else ledger.run(each.plan.run)
+        if run is not None and run.state.ended:
+            end = DrillEnd(ended_at=now, scratch_failure="drkeeper died in the midst of the drill")
+            ended.append(ledger.end_drill(each.id, end))
+    return ended
 
 
 def conduct(request: DrillRequest, open_ledger: OpenLedger) -> Drill:

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from doubles.pages import HOSTILE, hostile_machine, kept_machine, troubled_machine
+from doubles.quarters import DAY, END, quick_folder, scope_of, two_years
 from drkeeper.app.web.markup import address
 from drkeeper.app.web.server import Listener
 from drkeeper.clock import SystemClock
+from drkeeper.reports.html.page import html_bytes
+from drkeeper.reports.quarters import Quarter
+from drkeeper.reports.report import compute
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
 
@@ -214,3 +218,36 @@ def test_a_page_prints(browser, places):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert brightness(browser) == 255
     assert not browser.find_element("css selector", ".top nav").is_displayed()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The page of a quarter in which much went wrong, as a file."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    with quick_folder() as folder, two_years(folder / "state" / "ledger.sqlite") as ledger:
+        made = compute(ledger, scope_of("files", "shop"), Quarter(2026, 4), END + DAY)
+    path.write_bytes(html_bytes(made))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop", "phone"]
+)
+def test_a_report_fits_any_screen(browser, report, tmp_path, size, dark):
+    """Its style is taken and nothing else asked for; nothing is wider than the screen; dark is dark."""
+    browser.get_log("browser")
+    look(browser, report.as_uri(), size, dark=dark)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
+    assert (brightness(browser) < 128) is dark
+    assert len(accessible(browser, "heading")) > 15
+    assert any("achieved RTO by phase" in name for name in accessible(browser, "image"))
+    assert picture(browser, tmp_path, f"report-{size[0]}")
+
+
+def test_a_report_is_printed_on_pages(browser, report):
+    """On paper it is light whatever the screen is, and has more than one page and less than a book."""
+    look(browser, report.as_uri(), DESKTOP, dark=True)
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    assert printed.startswith(b"%PDF-")
+    assert 5 < printed.count(b"/Type /Page\n") < 60

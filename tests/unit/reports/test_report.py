@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from doubles.ledgers import behind_its_back, ledger_at
-from doubles.quarters import scope_of, two_years
+from doubles.quarters import quick_folder, scope_of, two_years
 from drkeeper.errors import InstantNotReachableError, IntegrityError
 from drkeeper.model.run import Operation, RunFailure, RunState
 from drkeeper.reports.form import SECTIONS, json_bytes
@@ -157,13 +157,15 @@ def test_a_quarter_without_data_is_refused_in_words(world, scope, quarter, words
         compute(world, scope, quarter, LATER)
 
 
-def test_nothing_is_reported_from_a_damaged_chain(tmp_path):
+def test_nothing_is_reported_from_a_damaged_chain():
     """Somebody made a failed run a good one: there is no report, and it says why."""
-    path = tmp_path / "state" / "ledger.sqlite"
-    two_years(path, every=timedelta(days=60), names=("files",)).close()
-    behind_its_back(path, "UPDATE event SET body = replace(body, 'files', 'filez') WHERE seq = 5")
-    with (
-        ledger_at(path) as ledger,
-        pytest.raises(IntegrityError, match="event 5 of the ledger was changed"),
-    ):
-        compute(ledger, scope_of("files"), Q4, LATER)
+    with quick_folder() as folder:
+        path = folder / "state" / "ledger.sqlite"
+        two_years(path, every=timedelta(days=60), names=("files",)).close()
+        forgery = "UPDATE event SET body = replace(body, 'files', 'filez') WHERE seq = 5"
+        behind_its_back(path, forgery)
+        with (
+            ledger_at(path) as ledger,
+            pytest.raises(IntegrityError, match="event 5 of the ledger was changed"),
+        ):
+            compute(ledger, scope_of("files"), Q4, LATER)

@@ -114,7 +114,7 @@ class _Newest:
 
     Attributes:
         known: How far it has the ledger.
-        number: Of the newest entry that can be read; 0 without any.
+        number: Of the newest entry that can be read, or was seen; 0 without any.
         taken: Numbers above it under which there is anything else: damage, or somebody's junk.
     """
 
@@ -143,8 +143,8 @@ def _newest(series: KeepsCheckpoints, origin: str, seen: int) -> _Newest:
             continue
         number = number or each
         if part.origin == origin:
-            return _Newest(Known(part.last, part.head), number, frozenset(taken))
-    return _Newest(Known(), number, frozenset(taken))
+            return _Newest(Known(part.last, part.head), max(number, seen), frozenset(taken))
+    return _Newest(Known(), max(number, seen), frozenset(taken))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ import sys
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace as Record
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -125,11 +126,6 @@ def roots_of(events: list[dict]) -> list[bytes]:
 # ------------------------------------------------------------------ the report
 
 
-class Record:
-    def __init__(self, table: str) -> None:
-        self.table, self.events, self.body, self.last = table, [], {}, 0
-
-
 def records_of(events: list[dict]) -> dict[int, Record]:
     """Return, by number of event, all that is said of the thing it is about."""
     things, found = {}, {}
@@ -137,7 +133,9 @@ def records_of(events: list[dict]) -> dict[int, Record]:
         if event["kind"] in TABLES:
             (table, member), body = TABLES[event["kind"]], json.loads(event["body"])
             key = (table, body[member] if member else event["seq"])
-            found[event["seq"]] = record = things.setdefault(key, Record(table))
+            found[event["seq"]] = record = things.setdefault(
+                key, Record(table=table, events=[], body={})
+            )
             record.events.append(event["seq"])
             record.last = event["seq"]
             record.body |= body
@@ -215,16 +213,15 @@ def check_report(report: dict, events: list[dict], roots: list[bytes], quarter: 
 
     def compare(rows: list[dict], wanted: set[int], *, more: bool = False) -> None:
         listed = {found[seq].last for row in rows for seq in row["events"]}
-        for seq in sorted(wanted - listed):
-            raise WrongError(f"report leaves out event {seq} ({events[seq - 1]['kind']})")
-        for seq in sorted(() if more else listed - wanted):
-            raise WrongError(f"report has event {seq} where it is not due: another quarter's?")
+        require(wanted <= listed, f"report leaves out event {min(wanted - listed, default=0)}")
+        extra = min(set() if more else listed - wanted, default=0)
+        require(not extra, f"report has event {extra} where it is not due: another quarter's?")
 
     results, states = report["results"], {each.body.get("state") for each in records}
     compare(results["runs"], due("run"))
     compare(results["not_succeeded"], due("run", state=states - {"succeeded"}))
-    compare(results["drills"], due("drill"))
-    compare(results["verdicts"], due("drill"))
+    compare(results["drills"], drills := due("drill"))
+    compare(results["verdicts"], drills)
     compare(results["points"], due("point"))
     compare(report["integrity"]["checks"], due("check"))
     compare(report["security"]["key_drills"], due("key_drill"))
@@ -236,14 +233,19 @@ def check_report(report: dict, events: list[dict], roots: list[bytes], quarter: 
         if each.table == "drill":
             same = each.body["checkpoint_root"] == roots[each.body["checkpoint_size"]].hex()
             require(same, f"drill {each.events[0]} was drawn from a checkpoint that never was")
+    probes = ((seq, each) for seq in drills for each in found[seq].body["probes"])
+    planted = {(seq, each["name"], each["outcome"]) for seq, each in probes if each["control"]}
+    shown = {(max(e["events"]), e["fault"], e["answer"]) for e in report["controls"]["planted"]}
+    require(planted == shown, "planted faults of the report are not those of its drills")
+    timed = {each for each in due("drill", 1) if found[each].body["achieved_rto_us"] is not None}
     for each in report["rto"]["policies"]:
+        compare(each["drills"], timed & due("drill", policy=[each["policy"]]))
         spans = [(first, last, each["measured"])]
         for row in each["trend"]:
             low, high = bounds(row["quarter"])
             spans.append((size(low) + 1, size(min(high, until)), row))
         for low, high, row in spans:
-            drills = due("drill", low, high, policy=[each["policy"]], verdict=SOUND)
-            compare([row], {s for s in drills if found[s].body["achieved_rto_us"] is not None})
+            compare([row], timed & due("drill", low, high, policy=[each["policy"]], verdict=SOUND))
     over = "" if until != end or len(events) > last else "; nothing shows that the quarter was over"
     return f"report of {quarter}, events {first} to {last} of {len(events)}{over}"
 

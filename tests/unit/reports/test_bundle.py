@@ -142,6 +142,14 @@ def faster_phase(report):
     first["span_us"], second["span_us"] = second["span_us"], first["span_us"]
 
 
+def slow_drill_not_shown(report):
+    del report["rto"]["policies"][0]["drills"][0]
+
+
+def fault_not_planted(report):
+    del report["controls"]["planted"][0]
+
+
 def slow_drill_not_counted(report):
     row = report["rto"]["policies"][0]["measured"]
     row["events"].pop()
@@ -223,6 +231,8 @@ FORGERIES = {
     faster: "achieved_rto_us of the report is not what event",
     faster_figure: "max_achieved_rto_us of the report is not that of events",
     faster_phase: "phases are not those of event",
+    slow_drill_not_shown: "report leaves out event",
+    fault_not_planted: "planted faults of the report are not those of its drills",
     slow_drill_not_counted: "max_achieved_rto_us of the report is not that of events",
     bad_quarter_left_out_of_the_trend: "report leaves out event",
     another_sample: "commit_number of the report is not what event",

@@ -5,13 +5,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from doubles.databases import make_bank
+from doubles.databases import make_bank, writers
 from doubles.proving import plain_scratch, proving_ground
 from drkeeper.errors import KeyNotFoundError, LedgerError, ScratchError
 from drkeeper.model.drill import Choice, Outcome, Phase, Verdict
@@ -126,6 +127,18 @@ def test_promises_that_were_not_kept_are_told_apart(ground):
     ground.back_up("home")
     assert ground.drill("home", rpo=timedelta(microseconds=1)).judgement.verdict is Verdict.TOO_OLD
     assert ground.drill("home", rto=timedelta(microseconds=1)).judgement.verdict is Verdict.TOO_SLOW
+
+
+def test_a_source_that_is_written_to_raises_no_false_alarm(ground):
+    """Programs write, a backup ends while the drill goes on: what is good is proven every time."""
+    with writers(ground.bank):
+        ground.back_up("bank")
+        for _ in range(4):
+            backup = threading.Thread(target=ground.back_up, args=["bank"])
+            backup.start()
+            drill = ground.drill("bank", rpo=HOUR, rto=HOUR)
+            backup.join()
+            assert drill.judgement.verdict is Verdict.PROVEN, drill.judgement
 
 
 # ---------------------------------------------------------------- the verifier is verified: files

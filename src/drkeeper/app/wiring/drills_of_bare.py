@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.environment import bare_environment
@@ -35,6 +35,7 @@ from drkeeper.model.drill_record import DrillEnd, Restored
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import Operation
 from drkeeper.operations.drills import Asked, Planned, plan_drill, settle
+from drkeeper.operations.drills.conducting import expected_number
 from drkeeper.scratch.base import Limits, Scratch
 from drkeeper.scratch.opening import open_scratch
 
@@ -198,10 +199,15 @@ class _Bare:
 
     def _expected(self, point: Restored | None, found: Mapping[str, Any]) -> str:
         """Return where it should have ended: this machine's own catalogue knows."""
-        known = self._planned.point
-        if point is None or known is None or known.repository != point.repository:
+        if point is None:
             return str(found.get("expected_end", ""))
-        return f"snapshot {max(known.commit_number, point.commit_number)}"
+        there = _Snapshot(point.consistent_at, point.commit_number)
+        return f"snapshot {expected_number(self._planned.point, point.repository, there)}"
+
+
+class _Snapshot(NamedTuple):
+    consistent_at: datetime
+    n: int
 
 
 def _understood(out: bytes, code: int) -> Mapping[str, Any]:

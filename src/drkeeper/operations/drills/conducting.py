@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from drkeeper.crypto.notes import Checkpoint
 from drkeeper.crypto.sampling import draw, sample_seed
@@ -74,10 +74,8 @@ def plan_drill(ledger: Ledger, asked: Asked) -> Planned:
     """
     policy = asked.policy
     promised = Promised(policy.objectives.rpo, policy.objectives.rto)
-    point = next(
-        (each for each in ledger.recovery_points(policy.name, limit=_LOOKED_AT) if each.complete),
-        None,
-    )
+    points = ledger.recovery_points(policy.name, limit=_LOOKED_AT)
+    point = max((each for each in points if each.complete), key=_age_of_point, default=None)
     size, root = newest_checkpoint(ledger)
     plan = DrillPlan(
         policy=policy.name,
@@ -140,8 +138,8 @@ def conduct(request: DrillRequest, open_ledger: OpenLedger) -> Drill:
 def chooser(planned: Planned, host: str | None) -> Callable[[Repository], tuple[Commit, int]]:
     """Return what chooses the recovery point of a planned drill.
 
-    For the newest one, the machine's own catalogue says which number it has at least: a store that
-    shows an older state as the newest is found out.
+    For the newest one, the machine's own catalogue says how new that has to be: a store that shows an
+    older state as the newest is found out.
 
     Args:
         planned: The drill.
@@ -166,12 +164,36 @@ def chooser(planned: Planned, host: str | None) -> Callable[[Repository], tuple[
             (drawn,) = draw(seed, len(commits))
             return commits[drawn], commits[drawn].n
         newest = max(commits, key=lambda each: (each.consistent_at, each.n))
-        known = planned.point
-        mine = known is not None and known.repository == repository.id.hex()
-        least = known.commit_number if known is not None and mine else newest.n
-        return newest, least
+        return newest, expected_number(planned.point, repository.id.hex(), newest)
 
     return chosen
+
+
+class _Numbered(Protocol):
+    @property
+    def consistent_at(self) -> datetime: ...
+
+    @property
+    def n(self) -> int: ...
+
+
+def expected_number(known: RecoveryPoint | None, repository: str, newest: _Numbered) -> int:
+    """Return the number of the snapshot that a drill of the newest one has to restore.
+
+    Args:
+        known: The newest one in this machine's catalogue.
+        repository: Identifier of the repository that is read.
+        newest: The newest one in it. Later than what is known, it is right: a backup has ended since.
+    """
+    if known is None or known.repository != repository:
+        return newest.n
+    if _age_of_point(known) > (newest.consistent_at, newest.n):
+        return known.commit_number
+    return newest.n
+
+
+def _age_of_point(point: RecoveryPoint) -> tuple[datetime, int]:
+    return point.consistent_at, point.commit_number
 
 
 def criteria(kind: str, probes: Probes) -> Mapping[str, object]:

@@ -126,8 +126,8 @@ class Performance:
         self._watch = Stopwatch(declared_at, declared_s)
         repository = request.open(lambda: self._reach(Phase.KEYS_OPENED))
         self._reach(Phase.JOURNAL_READ)
-        commit, least = request.choose(repository)
-        self._expected_end = f"snapshot {max(least, commit.n)}"
+        commit, expected = request.choose(repository)
+        self._expected_end = f"snapshot {expected}"
         reader = SnapshotReader(repository, commit)
         self._point = Restored(repository.id.hex(), commit.n, commit.consistent_at)
         report = self._restore(reader, data)

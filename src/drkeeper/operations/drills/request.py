@@ -24,8 +24,8 @@ class DrillRequest:
     Attributes:
         drill: As it was planned.
         open: Opens the repository.
-        choose: Returns the recovery point, and the number of the one that this machine's own
-            catalogue expects at least.
+        choose: Returns the recovery point, and the number of the one that it has to be by this
+            machine's own catalogue.
         scratch: Makes the place to restore to.
         declare: Records when the disaster was declared.
         clock: Dates and measures.

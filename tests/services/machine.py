@@ -276,6 +276,8 @@ def _mounts() -> list[str]:
     mounts = {paths["purelib"]: "/opt/drkeeper-packages", str(TOP / "src"): "/opt/drkeeper-source"}
     if sys.base_prefix != "/usr":
         mounts[sys.base_prefix] = "/opt/python"
+    if os.path.exists("/usr/bin/bwrap"):
+        mounts["/usr/bin/bwrap"] = "/usr/bin/bwrap"  # of the same release, hence with its libraries
     return [f"--bind-ro={there}:{here}" for there, here in mounts.items()]
 
 

@@ -32,7 +32,7 @@ def _drills(sections: Sections) -> Iterator[dict[str, Any]]:
             yield _finding("bad", words, "controls", each["events"])
     for each in sections["security"]["key_drills"]:
         if not each["opened"]:
-            words = f"key {each['recipient']} ({each['role']}) did not open what it must"
+            words = f"key {each['recipient'][:24]} ({each['role']}) did not open what it must"
             yield _finding("bad", words, "security", each["events"])
     for each in sections["integrity"]["checks"]:
         if not each["passed"]:

@@ -199,10 +199,16 @@ def _drill(each: Section) -> tuple[Child, ...]:
         chip(each["verdict"]),
         span(each["achieved_rto_us"]),
         span(each["achieved_rpo_us"]),
-        [words.size(each["plain_bytes"]), " in ", each["scratch"] or "no scratch"],
+        _restored(each),
         each["reason"] or words.DASH,
         refs(each["events"]),
     )
+
+
+def _restored(each: Section) -> str:
+    if each["plain_bytes"] is None:
+        return words.DASH
+    return f"{words.size(each['plain_bytes'])} in {each['scratch'] or 'no scratch'}"
 
 
 def _unended(part: Section) -> Child:

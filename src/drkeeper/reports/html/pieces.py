@@ -10,7 +10,7 @@ from drkeeper.reports.html import words
 
 TONES: Final = {
     "proven": "ok", "passed": "ok", "succeeded": "ok", "yes": "ok", "given": "ok",
-    "will-be-met": "ok", "inside": "ok", "closed": "ok",
+    "will-be-met": "ok", "caught": "ok", "missed": "bad", "not tried": "warn", "inside": "ok", "closed": "ok",
     "too-old": "bad", "too-slow": "bad", "unsound": "bad", "failed": "bad", "no": "bad",
     "cannot-be-met": "bad", "invalid": "bad", "open": "bad", "none": "bad",
     "interrupted": "warn", "skipped": "warn", "warnings": "warn", "inconclusive": "warn",

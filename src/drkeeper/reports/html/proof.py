@@ -14,6 +14,7 @@ def rto(report: Section) -> Child:
     """Show, by policy, the target, what was measured by phase, the trend, and what to expect."""
     return [
         *(_rto_of(each) for each in report["rto"]["policies"]),
+        _together(report["rto"]["together"]),
         note(
             "Achieved RTO is the time from the declaration of the disaster to the last probe passed, by a "
             "clock that nobody sets. It was measured in a scratch environment, on this machine."
@@ -49,6 +50,14 @@ def _rto_of(policy: Section) -> Child:
         _rto_trend(policy),
         class_="policy",
     )  # fmt: skip
+
+
+def _together(drills: list[Section]) -> Child:
+    """Show the drills of many policies at once."""
+    if not drills:
+        return None
+    shown = {"policy": "many policies at once", "drills": drills, "rto_us": None}
+    return tag("div", tag("h3", "Together"), charts.phases(shown), class_="policy")
 
 
 def _rto_trend(policy: Section) -> Child:
@@ -160,7 +169,7 @@ def integrity(report: Section) -> Child:
     checks = [
         (
             when(e["checked_at"]),
-            e["repository"],
+            tag("code", e["repository"][:12], "\u2026"),
             e["kind"],
             chip("passed" if e["passed"] else "failed"),
             f"{e['objects']:,}",
@@ -183,7 +192,7 @@ def integrity(report: Section) -> Child:
         ),
         pairs(
             (
-                f"Newest check of {each['store']}",
+                f"Newest check of {each['store'][:12]}\u2026",
                 [f"{when(each['newest'])}, {span(each['age_us'])} old ", refs(each["events"])],
             )
             for each in part["newest"]
@@ -196,6 +205,9 @@ def integrity(report: Section) -> Child:
             "read for this report, and is sound.",
         ),
     ]  # fmt: skip
+
+
+_CAUGHT = {"passed": "caught", "failed": "missed", "broken": "not tried"}
 
 
 def controls(report: Section) -> Child:
@@ -218,7 +230,7 @@ def controls(report: Section) -> Child:
             name_of(e),
             e["fault"],
             e["planted"],
-            chip("passed") if e["answer"] == "passed" else chip(e["answer"]),
+            chip(_CAUGHT[e["answer"]]),
             ", ".join(e["caught"]) or "none",
         )
         for e in part["planted"]
@@ -246,9 +258,9 @@ def security(report: Section) -> Child:
     part = report["security"]
     keys = [
         (
-            tag("code", e["recipient"]),
+            tag("code", words.brief(e["recipient"])),
             e["role"],
-            e["repository"],
+            tag("code", e["repository"][:12], "\u2026"),
             chip("yes" if e["opened"] else "no"),
             when(e["checked_at"]),
             refs(e["events"]),

@@ -17,7 +17,14 @@ from drkeeper.reports.period import Period, is_sound
 
 def rto(period: Period) -> dict[str, Any]:
     """Tell, by policy, what was promised, measured by phase, and is to be expected."""
-    return {"policies": [_rto_of(period, name) for name in period.policies]}
+    return {
+        "policies": [_rto_of(period, name) for name in period.policies],
+        "together": [
+            _timed(each)
+            for each in period.closed("drill")
+            if each.body["policy"] is None and each.body["kind"] != "key" and _is_timed(each)
+        ],
+    }
 
 
 def _rto_of(period: Period, policy: str) -> dict[str, Any]:

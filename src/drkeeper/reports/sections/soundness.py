@@ -149,7 +149,7 @@ def _copies(period: Period, policy: str) -> dict[str, Any]:
     return {
         "policy": policy,
         "rules": [
-            _rule("3 copies", f"{count}: the source and {len(stores)} repositories", events)
+            _rule("3 copies", f"{count}: the source, and {len(stores)} in repositories", events)
             | {"holds": _yes(count >= 3)},  # noqa: PLR2004 - the rule's own number
             _rule("2 kinds of media", media, events)
             | {"holds": "yes" if remote and stores else UNKNOWN if stores else "no"},

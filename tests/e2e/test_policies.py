@@ -1,5 +1,7 @@
 """Policies as an operator meets them: the samples, what is said of them, and what is refused."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,13 +26,21 @@ def installed(tmp_path_factory):
 def test_a_sample_works_as_it_stands(installed, path):
     """Checked, explained and run; only its paths are made to lie in a folder of the test."""
     text = path.read_text()
-    for protected in yaml.safe_load(text)["source"]["files"]["paths"]:
+    source = yaml.safe_load(text)["source"]
+    for protected in source.get("files", {}).get("paths", []):
         below = installed.home / path.stem / protected.strip("/")
         below.mkdir(parents=True, exist_ok=True)
         (below / "something.txt").write_text("something\n")
-    listed = next(line for line in text.splitlines() if line.strip().startswith("paths: ["))
+    for protected in source.get("sqlite", {}).get("databases", []):
+        place = installed.home / path.stem / protected.strip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(place)) as database:
+            database.execute("CREATE TABLE something(id INTEGER PRIMARY KEY)")
+    keys = ("paths: [", "databases: [")
+    listed = next(line for line in text.splitlines() if line.strip().startswith(keys))
     moved = listed.replace("[/", f"[{installed.home / path.stem}/")
     moved = moved.replace(", /", f", {installed.home / path.stem}/")
+    text = text.replace("database: /", f"database: {installed.home / path.stem}/")
     installed.policy(path.stem, text.replace(listed, moved))
     installed.done("policy", "check")
     told = installed.done("policy", "explain", path.stem)

@@ -196,6 +196,8 @@ TREE_DAMAGE = {
 @pytest.mark.parametrize("damage", TREE_DAMAGE)
 def test_damage_to_restored_files_is_caught_by_the_bytes(ground, damage):
     """Whatever is not as the manifest says makes the drill unsound; no probe of the policy is needed."""
+    if damage == "wrong owner" and os.geteuid() != 0:
+        pytest.skip("only root gives files away, so for nobody else an owner is wrong")
     ground.back_up("home")
     plant = at_phase("compare", lambda: TREE_DAMAGE[damage](restored(ground, ground.tree)))
     drill = ground.drill("home", on_progress=plant)

@@ -43,6 +43,7 @@ HINT: Final = (
     "Install bubblewrap 0.7 or newer, and let this user make user namespaces; see docs/scratch.md."
 )
 _TREES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_SYSTEM: Final = ("/usr/", "/proc/", "/dev/", *(f"/{name}/" for name in _TREES))
 _SETTINGS: Final = ("ld.so.cache", "alternatives", "localtime")
 """Of /etc: what programs need to find their libraries, each other and the local time."""
 _SHM_PART: Final = 4
@@ -130,6 +131,10 @@ class BubblewrapJailer:
         for path in self._readable:
             yield from ("--ro-bind-try", str(path), str(path))
         root = str(command.root)
+        program = command.argv[0]
+        if not program.startswith((*_SYSTEM, f"{root}/", *(f"{each}/" for each in self._readable))):
+            # Whoever names a program wants it to be there, if not what lies beside it.
+            yield from ("--ro-bind-try", program, program)
         yield from ("--bind" if command.writable else "--ro-bind", root, root)
         yield from ("--remount-ro", "/", "--chdir", root)
         calls = filter_for()
@@ -219,7 +224,7 @@ class BubblewrapJail:
         failed += errors.decode("utf-8", "replace").splitlines()[:1]
         raise ScratchError(
             f"the program could not be started in the sandbox: {(failed or ['no reason given'])[0]}",
-            hint="Look whether the program is below /usr, or make it readable; see docs/scratch.md.",
+            hint="Look whether everybody may execute it, and what it needs; see docs/scratch.md.",
         )
 
     def close(self) -> None:

@@ -21,8 +21,8 @@ from drkeeper.app.wiring.overview import (
     overview_of,
     read_overview,
 )
-from drkeeper.app.wiring.remembering import OF_FAILING, RECENT, remember
 from drkeeper.app.wiring.planning import plan
+from drkeeper.app.wiring.remembering import OF_FAILING, RECENT, remember
 from drkeeper.ledger.ledger import open_ledger
 from drkeeper.ledger.process import this_process
 from drkeeper.model.alarm import AlarmKind, Condition, Subject

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.wiring.news import ONE_BY_ONE, Fresh, News
+from drkeeper.heap import return_free_memory
 from drkeeper.model.alarm import Alarm
 from drkeeper.model.facts import GOOD, known_history
 from drkeeper.model.planner import Plan, plan_for
@@ -132,6 +133,7 @@ class Remembering:
                 self._news.begin(ledger)  # what comes in while it is asked is news the next time
                 self._memory = remember(ledger)
                 self._watch(self._memory.runs)
+                return_free_memory()
             else:
                 self._memory = _remember_again(self._memory, ledger, fresh)
                 self._watch(fresh.policies)

@@ -4,6 +4,7 @@ import ctypes
 from contextlib import suppress
 from typing import Final
 
+_KEEP_NOTHING: Final = 0
 _M_ARENA_MAX: Final = -8
 """Source: malloc.h of glibc."""
 
@@ -20,3 +21,15 @@ def share_one_heap() -> None:
     """
     with suppress(AttributeError):  # a C library with one heap anyway
         ctypes.CDLL(None).mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(1))
+
+
+def return_free_memory() -> None:
+    """Give the system back what the C library keeps for later, where it can.
+
+    After the first look at a thousand policies that are 6 MB, which nobody would need again.
+
+    Source:
+        malloc_trim(3).
+    """
+    with suppress(AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(_KEEP_NOTHING))

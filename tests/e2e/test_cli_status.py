@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from benchmarks.keeping import fill_ledger, load, make_files
 
 from doubles.installation import Installation, expect
+from drkeeper.app.config.meaning import WORTH
 
 ESCAPE = "\x1b["
 
@@ -198,3 +200,29 @@ def test_paths_name_the_ledger_that_is_used(tmp_path):
     assert re.search(r"(?m)^ledger +postgresql://keeper@db\.example\.org/backups$", out)
     said = made.done("config", "paths", "--json")
     assert '"ledger":"postgresql://keeper@db.example.org/backups"' in said
+
+
+HEAVY = {
+    *("sqlalchemy", "alembic", "psycopg", "pydantic", "yaml", "boto3", "cryptography", "zstandard"),
+    *("asyncio", "ssl", "http", "email", "logging", "concurrent", "rich", "structlog"),
+}
+
+
+@pytest.mark.parametrize("options", [[], ["--check", "--no-daemon"], ["--json"]], ids=str)
+def test_a_status_imports_nothing_that_it_can_do_without(tmp_path, options):
+    """SQLAlchemy, pydantic and PyYAML would take most of its time; they wait for files that are new."""
+    locations = make_files(tmp_path, WORTH)
+    fill_ledger(load(locations), 2)
+
+    def status(*before):
+        command = [sys.executable, *before, "-m", "drkeeper", "status", *options]
+        variables = {**os.environ, "DRKEEPER_CONFIG": str(locations.settings)}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+
+    status()  # reads the files, and remembers what they mean
+    done = status("-X", "importtime")
+    assert "machine-0000" in done.stdout or "--check" in options
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "drkeeper" in loaded
+    assert loaded & HEAVY == set()

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from drkeeper.model.planner import near, slots_of
+from drkeeper.model.planner import History, decide, near, slots_of
 from drkeeper.model.policy import FilesSource, Objectives, Policy
 from drkeeper.model.schedule import parse_schedule
 from drkeeper.model.simulation import LeftOut, Outage, achieved, happenings, simulate
@@ -160,6 +160,27 @@ def test_an_objective_alone_is_kept_wherever_it_can_be(minutes, tenths, off):
     lost = sum((outage.end - outage.begin for outage in off), timedelta())
     allowed = rpo + lost + (duration + MINUTE) * 2 * len(off) + MINUTE
     assert achieved(runs, BEGIN, end).worst <= allowed
+
+
+@given(
+    st.sampled_from([*CALENDAR, *DENSE]),
+    st.sampled_from(ZONES),
+    st.integers(0, 400 * 24 * 60),
+    st.integers(-40 * 24 * 60, 40 * 24 * 60),
+    st.integers(0, 600).map(lambda seconds: timedelta(seconds=seconds)),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_run_serves_the_slots_up_to_its_beginning(schedule, zone, began, later, offset):
+    """Whether it is known by its slot or by when it began: also by a clock that was set back."""
+    planned = policy(schedule, zone, offset=offset)
+    began = BEGIN + began * MINUTE
+    now = began + later * MINUTE
+    slot = slots_of(planned).before(began)
+    by_slot, by_run = (
+        decide(planned, History(known_since=BEGIN - DAY, served=served), now)
+        for served in (slot, began)
+    )
+    assert by_slot == by_run
 
 
 def test_the_worst_age_is_that_of_the_calendar():

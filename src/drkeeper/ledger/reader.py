@@ -77,17 +77,12 @@ def open_reader(
     real = place.find(os.fspath(path))
     try:
         with closing(connect(real, patience=patience, read_only=True)) as connection:
-            connection.execute(_ENOUGH_CACHE)
             connection.execute("BEGIN")
             _recognise(connection, real)
             yield Reader(connection, clock)
     # SQLite quotes the damaged file in its messages, which the driver then cannot decode.
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise ours(error) from error
-
-
-_ENOUGH_CACHE: Final = "PRAGMA cache_size = -16384"
-"""KiB. Source: measured; with the usual 2 MiB, pages of a thousand policies are read twice."""
 
 
 def _recognise(connection: sqlite3.Connection, path: str) -> None:

@@ -94,8 +94,10 @@ def run_from_values(values: Sequence[Any]) -> Run:
     """
     if tuple(map(type, values)) not in _RUN_SHAPES:
         raise TypeError("run")
-    run_id, policy, operation, state, host, boot_id, pid, started, *rest = values
-    started_at, ended_at, result, failure, queued_at, begun_event, event = rest
+    # fmt: off
+    (run_id, policy, operation, state, host, boot_id, pid, started,
+     started_at, ended_at, result, failure, queued_at, begun_event, event) = values
+    # fmt: on
     return Run(
         run_id,
         policy,

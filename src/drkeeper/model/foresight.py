@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from drkeeper.model.exposure import Achieved, Ready, worst_age
 from drkeeper.model.facts import PolicyFacts
-from drkeeper.model.planner import History, Why, history_of, slots_of
+from drkeeper.model.planner import History, Why, history_of
 from drkeeper.model.policy import Policy
 from drkeeper.model.quantities import format_duration
 from drkeeper.model.simulation import LeftOut, Outage, SimulatedRun, happenings
@@ -73,9 +73,7 @@ def foresee(facts: PolicyFacts, end: datetime, *, outages: Sequence[Outage] = ()
         began = facts.open.started_at if facts.running else facts.now
         begin = max(began + duration, facts.now)
         points.append(Ready(min(began, facts.now), begin))
-        slots = slots_of(facts.policy)
-        served = slots.before(began) if slots else history.served
-        history = replace(history, running=False, served=served, newest_point=began)
+        history = replace(history, running=False, served=began, newest_point=began)
     found = list(
         happenings(facts.policy, begin, end, duration=duration, outages=outages, history=history)
     )

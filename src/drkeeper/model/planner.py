@@ -67,8 +67,9 @@ class History:
 
     Attributes:
         known_since: When the policy was first seen; slots before are nobody's fault.
-        served: The newest slot that a run stood for, however it ended, or that was given up.
-        failing: That slot, when its last run failed.
+        served: Up to when slots are served: when the newest run began that stood for one, however
+            it ended; or the slot itself, which comes to the same, or one that was given up.
+        failing: The newest of these slots, when its last run failed.
         running: Whether a run of the policy goes on.
         started_at: When the last run began, by the wall clock; ``None`` for no run.
         since_start: Time since then by a clock that nobody sets; ``None`` after a reboot.
@@ -115,7 +116,7 @@ def history_of(
     slots = slots_of(policy)
     return History(
         known_since=known_since,
-        served=_slot_of(slots, ended[0]) if ended else None,
+        served=ended[0].started_at if ended and slots else None,
         failing=_failing(slots, ended),
         running=any(not run.state.ended for run in backups),
         started_at=begun[0].started_at if begun else None,
@@ -259,6 +260,8 @@ def _by_schedule(slots: Slots, history: History, now: datetime) -> Decision:
 def _base(slots: Slots, history: History, now: datetime) -> datetime:
     """Return the instant after which slots are open."""
     known = history.known_since if history.served is None else history.served
+    if known > now and history.served is not None:
+        known = slots.before(history.served) or known
     if known <= now:
         return known
     # The clock was set back. A slot of which it shows the time a second time is served; but a clock

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from drkeeper.model.schedule import Schedule, runs
+from drkeeper.model.schedule import Schedule, Unit, runs
 
 _SECOND = timedelta(seconds=1)
 _LOOK_BACK = tuple(timedelta(hours=hours) for hours in (6, 26, 24 * 8, 24 * 100, 24 * 400))
 """No schedule has a longer pause than the last of them, and few have many slots in the first; in the
 second there is one slot of most that are by the day."""
+_SPARSE = frozenset({Unit.DAILY, Unit.WEEKLY, Unit.MONTHLY, Unit.QUARTERLY})
+"""Schedules with a slot a day at most: in the first few hours there is seldom one."""
 MOST_COUNTED = 1000
 """Most missed slots that are counted one by one."""
 
@@ -53,7 +55,8 @@ class Slots:
 
     def _nearby(self, now: datetime) -> "Around":
         """Find the slots around ``now`` without walking there from far away."""
-        tries = (self.around(now - back, now) for back in _LOOK_BACK)
+        backs = _LOOK_BACK[self.schedule.unit in _SPARSE :]
+        tries = (self.around(now - back, now) for back in backs)
         return next((found for found in tries if found.last is not None), self.around(now, now))
 
     def before(self, instant: datetime) -> datetime | None:

@@ -250,9 +250,9 @@ def remembered(planned, *runs, newest_point=None):
 def test_a_run_stands_for_the_newest_slot_before_it_began():
     """However late it began, and whoever asked for it."""
     history = remembered(DAILY, run("2026-11-21T09:15", RunState.SUCCEEDED))
-    assert history.served == at("2026-11-21T02:30")
     assert history.durations == [10 * MINUTE]
-    assert decide(DAILY, history, NOON).next_at == at("2026-11-22T02:30")
+    decision = decide(DAILY, history, NOON)
+    assert (decision.slot, decision.next_at) == (None, at("2026-11-22T02:30"))
 
 
 def test_a_run_that_was_cut_off_stands_for_nothing():
@@ -286,6 +286,6 @@ def test_what_was_left_out_is_served_and_other_operations_do_not_count():
         run("2026-11-20T02:30", RunState.SUCCEEDED),
     ]
     history = remembered(DAILY, *runs)
-    assert history.served == at("2026-11-21T02:30")
+    assert decide(DAILY, history, NOON).slot is None
     assert history.started_at == at("2026-11-20T02:30")
     assert not history.running

@@ -74,6 +74,8 @@ def _from_credentials(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _output_of(command: str, variable: str) -> bytes:
+    import subprocess  # noqa: PLC0415 - few secrets come from a command
+
     try:
         argv = shlex.split(command)
     except ValueError as error:
@@ -81,8 +83,6 @@ def _output_of(command: str, variable: str) -> bytes:
             f"{variable} cannot be split into words: {error}", hint="Close the quotes."
         ) from error
     try:
-        import subprocess  # noqa: PLC0415 - few secrets come from a command
-
         done = subprocess.run(  # noqa: S603 - the operator's own command, no shell
             argv,
             stdout=subprocess.PIPE,

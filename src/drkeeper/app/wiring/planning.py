@@ -7,6 +7,7 @@ computed again. With nothing new in the ledger, a tick over a thousand policies 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from drkeeper.app.config.configuration import Configuration
@@ -147,16 +148,18 @@ class Planner:
         self._forget()
         self._news.begin(ledger)
         seen = ledger.policies()
-        runs = ledger.recent_runs(REMEMBERED)
         points = ledger.newest_points()
-        for name, policy in configuration.policies.items():
-            since = seen[name].first_seen_at if name in seen else now
-            point = [points[name]] if name in points else []
-            known = runs.pop(name, [])
-            if len(known) == REMEMBERED and all(_is_no_backup(run) for run in known):
-                # So many restores that the backups before them are not among the newest runs.
-                known = ledger.runs(name, limit=REMEMBERED, operation=Operation.BACKUP)
-            self._remember(policy, since, known, point)
+        names = iter(configuration.policies)
+        while some := list(islice(names, _AT_A_TIME)):
+            runs = ledger.recent_runs(REMEMBERED, some)
+            for name in some:
+                since = seen[name].first_seen_at if name in seen else now
+                point = [points[name]] if name in points else []
+                known = runs.get(name, [])
+                if len(known) == REMEMBERED and all(_is_no_backup(run) for run in known):
+                    # So many restores that the backups before them are not among the newest runs.
+                    known = ledger.runs(name, limit=REMEMBERED, operation=Operation.BACKUP)
+                self._remember(configuration.policies[name], since, known, point)
 
     def _remember(
         self,

@@ -136,6 +136,7 @@ class Remembering:
                 self._news.begin(ledger)  # what comes in while it is asked is news the next time
                 self._memory = remember(ledger)
                 self._watch(self._memory.runs)
+                _return_free_memory()
             else:
                 self._memory = _remember_again(self._memory, ledger, fresh)
                 self._watch(fresh.policies)
@@ -147,6 +148,12 @@ class Remembering:
             for run in self._memory.runs.get(name, ()):
                 if not run.state.ended or run.state is RunState.INTERRUPTED:
                     self._news.open_run(run.id, name)
+
+
+def _return_free_memory() -> None:
+    from drkeeper.heap import return_free_memory  # noqa: PLC0415 - a status needs no ctypes
+
+    return_free_memory()
 
 
 def _remember_again(memory: Memory, ledger: "Ledger", fresh: Fresh) -> Memory:

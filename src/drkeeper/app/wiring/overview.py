@@ -21,11 +21,7 @@ from drkeeper.model.facts import GOOD, PolicyFacts, RepositoryFacts, facts_of
 from drkeeper.model.instants import local_text
 from drkeeper.model.policy import Policy
 from drkeeper.model.quantities import format_duration
-from drkeeper.model.run import (
-    DaemonBeat,
-    Run,
-    RunState,
-)
+from drkeeper.model.run import DaemonBeat, Run, RunState
 from drkeeper.model.status import Overview, PolicyStatus, RepositoryStatus
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import

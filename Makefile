@@ -26,7 +26,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml src/drkeeper/__init__.py
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[apprise,postgresql]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[apprise,pdf,postgresql]' --group test --group lint
 	@touch $@
 
 # ---------------------------------------------------------------- the two commands
@@ -63,7 +63,7 @@ test-lowest: $(BIN)/python ## the tests again, with the oldest versions pyprojec
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	$(PYTHON) scripts/lowest-versions > $(VENV)-lowest/constraints.txt
-	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --group test --constraint $(VENV)-lowest/constraints.txt --editable '.[apprise,postgresql]'
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --group test --constraint $(VENV)-lowest/constraints.txt --editable '.[apprise,pdf,postgresql]'
 	$(VENV)-lowest/bin/python -m pytest -q -n $(JOBS) tests/unit tests/contract tests/property -m 'not slow and not soak'
 
 bench: $(VENV)/.dev ## drkeeper beside restic and borg; writes benchmarks/results.json

@@ -3,11 +3,10 @@
 import re
 
 import pytest
+import segno
 
 from doubles.installation import Installation
 from drkeeper.app.wiring.kit_page import MOST_BYTES, kit_html, slices
-
-segno = pytest.importorskip("segno", reason="segno is a dependency: run make, which installs it")
 
 KIT = '# drkeeper recovery kit\n#kit store: s3://b/<p>&"x"\n' + "AGE-SECRET-KEY-PQ-1ABC\n" * 60
 

@@ -39,7 +39,8 @@ STORING = (
 MAKING = (
     "ledger.storing.",
     "ledger.schema.re",
-    "ledger.schema.bu",
+    "ledger.schema.building",
+    "ledger.schema.built",
     "app.wiring.ledger_copies.moving",
 )
 POINTS = sorted(name for name in registered_points() if name.startswith((*STORING, *MAKING)))

@@ -6,11 +6,11 @@ import random
 import re
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from msgspec.structs import replace
 
 from doubles.clock import FakeClock
 from doubles.ledgers import behind_its_back, ledger_at, live_through, what_a_reader_sees

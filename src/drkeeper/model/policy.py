@@ -1,15 +1,15 @@
 """Policies as the rest of drkeeper sees them: read, checked, complete."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+
+import msgspec
 
 from drkeeper.model.retention import Retention
 from drkeeper.model.schedule import Schedule, longest_gap, next_run
 from drkeeper.model.windows import Window, closed_until
 
 
-@dataclass(frozen=True, slots=True)
-class FilesSource:
+class FilesSource(msgspec.Struct, frozen=True):
     """A file tree to protect.
 
     Attributes:
@@ -32,8 +32,7 @@ class FilesSource:
         return "files"
 
 
-@dataclass(frozen=True, slots=True)
-class Objectives:
+class Objectives(msgspec.Struct, frozen=True):
     """What the policy promises.
 
     Attributes:
@@ -45,8 +44,7 @@ class Objectives:
     rto: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What one backup may use of the machine; ``None`` leaves the choice to drkeeper.
 
     Attributes:
@@ -66,8 +64,7 @@ class Limits:
     closed: tuple[Window, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Runs are not wanted for a while.
 
     Attributes:
@@ -79,8 +76,7 @@ class Pause:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """A command around a run.
 
     Attributes:
@@ -94,8 +90,7 @@ class Hook:
     essential: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(msgspec.Struct, frozen=True):
     """Commands around a backup, each in order.
 
     Attributes:
@@ -109,8 +104,7 @@ class Hooks:
     after_failure: tuple[Hook, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What is promised for a source, and how.
 
     Attributes:
@@ -137,14 +131,14 @@ class Policy:
     zone_name: str
     zone: tzinfo
     schedule: Schedule | None = None
-    retention: Retention = field(default_factory=Retention)
-    objectives: Objectives = field(default_factory=Objectives)
-    tags: dict[str, str] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    retention: Retention = msgspec.field(default_factory=Retention)
+    objectives: Objectives = msgspec.field(default_factory=Objectives)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    limits: Limits = msgspec.field(default_factory=Limits)
     jitter: timedelta = timedelta()
     offset: timedelta = timedelta()
     pause: Pause | None = None
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks = msgspec.field(default_factory=Hooks)
     notify: tuple[str, ...] = ()
 
     def next_due(self, now: datetime) -> datetime | None:

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import shutil
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from doubles.ledgers import behind_its_back, ledger_at
 from drkeeper.errors import LedgerError

@@ -4,8 +4,10 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from drkeeper.app.web.reading import PolicyWords, RunLog
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject

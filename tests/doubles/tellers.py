@@ -4,10 +4,11 @@
 """
 
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
 
 from doubles.faultpoints import CrashAt, Recorder
 from drkeeper import faults

@@ -5,11 +5,11 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from doubles.pages import kept_machine, troubled_machine
 from drkeeper.app.cli.table import COMMANDS

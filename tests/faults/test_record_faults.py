@@ -4,9 +4,9 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.faultpoints import CRASHED, CrashAt, RaiseAt, Recorder, in_child, registered_points
 from doubles.installation import Installation

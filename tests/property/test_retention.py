@@ -1,10 +1,10 @@
 """Laws of retention: what holds for all rules and all histories."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 
 from drkeeper.model.retention import Point, Retention, kept
 

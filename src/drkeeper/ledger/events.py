@@ -6,10 +6,10 @@ The byte form is normative in docs/ledger.md, "The chain"; :func:`digest` is tha
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
 from blake3 import blake3
 
 from drkeeper.errors import LedgerError
@@ -51,8 +51,7 @@ class Kind(StrEnum):
     KEY_DRILL_RECORDED = "key_drill.recorded"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One link of the chain.
 
     Attributes:

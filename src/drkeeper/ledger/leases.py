@@ -7,9 +7,9 @@ is a sign of life and no evidence: it is no part of the chain and goes when its 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, delete, insert, select, update
 
 from drkeeper.faults import point

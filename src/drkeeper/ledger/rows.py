@@ -5,11 +5,12 @@ A row that was damaged in the file is an error of the ledger, never a wrong valu
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from itertools import product
 from operator import itemgetter
 from typing import Any, Final, TypeVar
+
+from msgspec.structs import asdict, replace
 
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import instant_from_text, plain
@@ -321,7 +322,7 @@ def notification_from_row(row: Row) -> Notification:
 
 def body_of(made: RecoveryPoint | Verification) -> dict[str, object]:
     """Spell what an operation made for an event: every field but the number of the event itself."""
-    return {each.name: getattr(made, each.name) for each in fields(made) if each.name != "event"}
+    return {name: value for name, value in asdict(made).items() if name != "event"}
 
 
 def failure_body(failure: RunFailure | None) -> dict[str, object] | None:

@@ -5,10 +5,11 @@ stretch of time in which a condition holds, kept in the ledger from when it was 
 cleared. Who is told, and how often, is decided from alarms alone.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 
 class Level(StrEnum):
@@ -96,8 +97,7 @@ LEVELS: Final = {
 """How urgent each kind is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What an alarm is about.
 
     Attributes:
@@ -113,8 +113,7 @@ class Subject:
         return f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """Something that is wrong now.
 
     Attributes:
@@ -142,8 +141,7 @@ class Condition:
         return self.message.removeprefix(f"{self.subject.kind} {self.subject.name}: ")
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(msgspec.Struct, frozen=True):
     """A condition over time, as the ledger keeps it.
 
     Attributes:

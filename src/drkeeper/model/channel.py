@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+import msgspec
+
 from drkeeper.model.alarm import Level
 
 POLICY_PLACE: Final = "{policy}"
@@ -80,8 +82,7 @@ class AppriseChannel:
 ChannelKind = HeartbeatChannel | WebhookChannel | EmailChannel | AppriseChannel
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(msgspec.Struct, frozen=True):
     """One way, by name.
 
     Attributes:

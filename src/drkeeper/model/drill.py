@@ -5,11 +5,12 @@ these are the values it leaves, and the rules that judge them. How a drill ends 
 a drill always leaves a verdict.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
+
+import msgspec
 
 from drkeeper.model.exposure import age_at
 
@@ -60,8 +61,7 @@ class Phase(StrEnum):
 _ORDER: Final = {phase: place for place, phase in enumerate(Phase)}
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseTime:
+class PhaseTime(msgspec.Struct, frozen=True):
     """When a phase was reached.
 
     Attributes:
@@ -75,8 +75,7 @@ class PhaseTime:
     elapsed: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """A drill over time.
 
     Attributes:
@@ -165,8 +164,7 @@ class Outcome(StrEnum):
     """It could not be asked: the scratch environment failed, not the data."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(msgspec.Struct, frozen=True):
     """One question to restored data, and its answer.
 
     Attributes:
@@ -186,8 +184,7 @@ class ProbeResult:
     took: timedelta = timedelta()
 
 
-@dataclass(frozen=True, slots=True)
-class ControlResult:
+class ControlResult(msgspec.Struct, frozen=True):
     """What the probes said of a copy that was damaged on purpose.
 
     Attributes:
@@ -204,8 +201,7 @@ class ControlResult:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Promised:
+class Promised(msgspec.Struct, frozen=True):
     """What a drill is held to; ``None`` when nothing is promised.
 
     Attributes:
@@ -268,8 +264,7 @@ class Verdict(StrEnum):
         return self in {Verdict.PROVEN, Verdict.TOO_OLD, Verdict.TOO_SLOW}
 
 
-@dataclass(frozen=True, slots=True)
-class Unproven:
+class Unproven(msgspec.Struct, frozen=True):
     """The newest drill of a policy that says anything, when it is no proof.
 
     Attributes:
@@ -285,8 +280,7 @@ class Unproven:
     ended_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """What drills have shown of a policy.
 
     Attributes:
@@ -300,8 +294,7 @@ class Shown:
     unproven: Unproven | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All that a verdict rests on.
 
     Attributes:
@@ -330,8 +323,7 @@ class Evidence:
     achieved_rto: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A verdict and why.
 
     Attributes:
@@ -340,7 +332,7 @@ class Judgement:
     """
 
     verdict: Verdict
-    reason: str = field(default="")
+    reason: str = msgspec.field(default="")
 
 
 def verdict_of(evidence: Evidence) -> Judgement:

@@ -5,11 +5,12 @@ say so; an ``id`` here is the number of the event that began the thing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
+
+import msgspec
 
 from drkeeper.model.drill import (
     NOTHING_PROMISED,
@@ -29,8 +30,7 @@ EMPTY_ROOT: Final = sha256(b"").hexdigest()
 """Root of a ledger without events. Source: RFC 6962 section 2.1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrillPlan:
+class DrillPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is written down before a drill begins, so that nobody fits it to the outcome.
 
     Attributes:
@@ -52,7 +52,7 @@ class DrillPlan:
     choice: Choice = Choice.LATEST
     instant: datetime | None = None
     promised: Promised = NOTHING_PROMISED
-    criteria: Mapping[str, object] = field(default_factory=dict)
+    criteria: Mapping[str, object] = msgspec.field(default_factory=dict)
     checkpoint_size: int = 0
     checkpoint_root: str = EMPTY_ROOT
     prediction: Prediction | None = None
@@ -60,8 +60,7 @@ class DrillPlan:
     run: RunId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(msgspec.Struct, frozen=True):
     """Which recovery point a drill restored, and how much that was.
 
     Attributes:
@@ -83,8 +82,7 @@ class Restored:
     files: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrillEnd:
+class DrillEnd(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a drill.
 
     Attributes:
@@ -115,7 +113,7 @@ class DrillEnd:
     probes: tuple[ProbeResult, ...] = ()
     controls: tuple[ControlResult, ...] = ()
     achieved_rpo: timedelta | None = None
-    detail: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = msgspec.field(default_factory=dict)
 
     @property
     def achieved_rto(self) -> timedelta | None:
@@ -138,8 +136,7 @@ class DrillEnd:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drill:
+class Drill(msgspec.Struct, frozen=True, kw_only=True):
     """A drill as the ledger keeps it.
 
     Attributes:
@@ -169,8 +166,7 @@ class IncidentKind(StrEnum):
     NOT_PROVEN = "not-proven"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of time in which a promise was not kept.
 
     Attributes:
@@ -198,8 +194,7 @@ class Incident:
     event: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorrectiveAction:
+class CorrectiveAction(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody undertook to do about something.
 
     Attributes:
@@ -229,8 +224,7 @@ class CorrectiveAction:
     event: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyDrill:
+class KeyDrill(msgspec.Struct, frozen=True, kw_only=True):
     """Whether one recovery key opened what it must.
 
     Attributes:

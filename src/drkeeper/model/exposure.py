@@ -6,14 +6,14 @@ time does, so that it is the greatest just before a newer one is ready.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 NOTHING = timedelta()
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """A recovery point over time.
 
     Attributes:
@@ -25,8 +25,7 @@ class Ready:
     ready_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Achieved:
+class Achieved(msgspec.Struct, frozen=True):
     """What is kept of an objective.
 
     Attributes:

@@ -1,11 +1,13 @@
 """What is known of a policy or a repository at an instant: everything that a judgement rests on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from itertools import islice, pairwise
 from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from drkeeper.model.drill import Shown, Unproven
 from drkeeper.model.planner import Decision, History, Plan, history_of, percentile, plan_for
@@ -48,8 +50,7 @@ class _once(Generic[_Owner, _Value]):  # noqa: N801 - used as a decorator
         return value
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolicyFacts:
+class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that is known of a policy.
 
     Attributes:
@@ -236,8 +237,7 @@ def _is_steady(zone: tzinfo, day: date) -> bool:
     return len({each.astimezone(zone).utcoffset() for each in days}) == 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepositoryFacts:
+class RepositoryFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known of a repository.
 
     Attributes:

@@ -1,10 +1,12 @@
 """What a policy will do next, and what it can achieve by that: pure, from the policy and its past."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
+
+from msgspec.structs import replace
 
 from drkeeper.model.planner import History, derived_start, percentile
 from drkeeper.model.policy import Policy

@@ -1,8 +1,10 @@
 """What will run, why just then, and which RPO that achieves, if nothing goes wrong."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from drkeeper.model.exposure import Achieved, Ready, worst_age
 from drkeeper.model.facts import PolicyFacts

@@ -5,8 +5,9 @@ restore to an hour that was not meant is worse than a question.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+
+import msgspec
 
 from drkeeper.errors import InstantNotReachableError
 from drkeeper.model.quantities import parse_duration
@@ -21,8 +22,7 @@ _FORMS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """An instant somebody asked for, resolved.
 
     Attributes:

@@ -1,11 +1,11 @@
 """What was said to somebody, and whether it arrived."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt to tell somebody something.
 
     Attributes:
@@ -27,8 +27,7 @@ class Notification:
     event: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Saying:
+class Saying(msgspec.Struct, frozen=True):
     """One thing that is said of an alarm.
 
     Attributes:

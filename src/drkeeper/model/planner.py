@@ -10,10 +10,11 @@ a new recovery point must begin to be ready before the last one is too old.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
+
+import msgspec
 
 from drkeeper.model.policy import Policy
 from drkeeper.model.run import Operation, Run, RunState
@@ -46,8 +47,7 @@ class Why(StrEnum):
     BY_HAND = "by hand"
 
 
-@dataclass(frozen=True, slots=True)
-class Failing:
+class Failing(msgspec.Struct, frozen=True):
     """A slot whose run has failed, so far.
 
     Attributes:
@@ -61,8 +61,7 @@ class Failing:
     ended_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True):
     """What the ledger remembers of one policy.
 
     Attributes:
@@ -143,8 +142,7 @@ def _failing(slots: Slots | None, ended: Sequence[Run]) -> Failing | None:
     return Failing(slot or failed[0].started_at, len(same), ended_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What to do about a policy now.
 
     Attributes:
@@ -180,8 +178,7 @@ def decide(policy: Policy, history: History, now: datetime) -> Decision:
     return wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A decision, and what it was computed from.
 
     Attributes:

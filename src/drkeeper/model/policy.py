@@ -1,6 +1,5 @@
 """Policies as the rest of drkeeper sees them: read, checked, complete."""
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 import msgspec
@@ -56,8 +55,7 @@ class SqliteSource(msgspec.Struct, frozen=True, tag="sqlite"):
         return self.databases
 
 
-@dataclass(frozen=True, slots=True)
-class Objectives:
+class Objectives(msgspec.Struct, frozen=True):
     """What the policy promises.
 
     Attributes:
@@ -69,8 +67,7 @@ class Objectives:
     rto: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What one backup may use of the machine; ``None`` leaves the choice to drkeeper.
 
     Attributes:
@@ -90,8 +87,7 @@ class Limits:
     closed: tuple[Window, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Runs are not wanted for a while.
 
     Attributes:
@@ -103,8 +99,7 @@ class Pause:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """A command around a run.
 
     Attributes:
@@ -118,8 +113,7 @@ class Hook:
     essential: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(msgspec.Struct, frozen=True):
     """Commands around a backup, each in order.
 
     Attributes:
@@ -133,8 +127,7 @@ class Hooks:
     after_failure: tuple[Hook, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What is promised for a source, and how.
 
     Attributes:
@@ -162,16 +155,16 @@ class Policy:
     zone_name: str
     zone: tzinfo
     schedule: Schedule | None = None
-    retention: Retention = field(default_factory=Retention)
-    objectives: Objectives = field(default_factory=Objectives)
-    tags: dict[str, str] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    retention: Retention = msgspec.field(default_factory=Retention)
+    objectives: Objectives = msgspec.field(default_factory=Objectives)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    limits: Limits = msgspec.field(default_factory=Limits)
     jitter: timedelta = timedelta()
     offset: timedelta = timedelta()
     pause: Pause | None = None
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks = msgspec.field(default_factory=Hooks)
     notify: tuple[str, ...] = ()
-    drill: DrillTerms = field(default_factory=DrillTerms)
+    drill: DrillTerms = msgspec.field(default_factory=DrillTerms)
 
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the next snapshot is promised, or ``None`` when no promise is made.

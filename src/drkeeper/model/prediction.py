@@ -13,11 +13,12 @@ Source:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from statistics import fmean, stdev
 from typing import Final
+
+import msgspec
 
 from drkeeper.model.drill import Phase
 
@@ -47,8 +48,7 @@ _T_95: Final = (
 90 %. Source: NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """What an earlier drill took.
 
     Attributes:
@@ -60,8 +60,7 @@ class Measured:
     plain_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True):
     """How long a restore of a given size takes.
 
     Attributes:
@@ -136,8 +135,7 @@ class Hit(StrEnum):
     SLOWER = "slower"
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(msgspec.Struct, frozen=True):
     """How a drill compares with what was predicted for it.
 
     Attributes:

@@ -6,10 +6,11 @@ never an error.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Final
+
+import msgspec
 
 from drkeeper.model.instants import rfc3339
 from drkeeper.model.quantities import format_duration, format_size
@@ -27,8 +28,7 @@ _TOO_FAR_S: Final = 253_402_300_800.0
 """Seconds to the year 10000, which no instant reaches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """Which answers are right; all that is given must hold.
 
     Attributes:
@@ -120,8 +120,7 @@ def shown(text: str) -> str:
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
 
 
-@dataclass(frozen=True, slots=True)
-class CommandProbe:
+class CommandProbe(msgspec.Struct, frozen=True):
     """A program that looks at the restored data.
 
     Attributes:
@@ -149,8 +148,7 @@ class CommandProbe:
         return f"exit {self.exit}{said}"
 
 
-@dataclass(frozen=True, slots=True)
-class SqlProbe:
+class SqlProbe(msgspec.Struct, frozen=True):
     """A question to a restored SQLite database.
 
     Attributes:
@@ -177,8 +175,7 @@ class SqlProbe:
         return self.wanted.in_words()
 
 
-@dataclass(frozen=True, slots=True)
-class FileProbe:
+class FileProbe(msgspec.Struct, frozen=True):
     """A restored file.
 
     Attributes:
@@ -220,8 +217,7 @@ class FileProbe:
         return ", ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
+class Probes(msgspec.Struct, frozen=True):
     """All that a policy asks.
 
     Attributes:
@@ -246,8 +242,7 @@ class Probes:
 NO_PROBES: Final = Probes()
 
 
-@dataclass(frozen=True, slots=True)
-class DrillTerms:
+class DrillTerms(msgspec.Struct, frozen=True):
     """How a policy wants to be drilled.
 
     Attributes:
@@ -259,7 +254,7 @@ class DrillTerms:
         schedule: When the daemon drills it; ``None`` for only by hand.
     """
 
-    probes: Probes = field(default_factory=Probes)
+    probes: Probes = msgspec.field(default_factory=Probes)
     scratch: str | None = None
     memory_bytes: int = 2 * 1024**3
     longest: timedelta = timedelta(hours=6)

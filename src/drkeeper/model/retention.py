@@ -1,9 +1,10 @@
 """What a policy promises to keep, and which snapshots that are; removing is not done here."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
+
+import msgspec
 
 from drkeeper.model.quantities import format_duration
 
@@ -14,8 +15,7 @@ _SKEW: Final = timedelta(minutes=10)
 """Clocks of two machines may differ by so much without a snapshot being of the future."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """How many snapshots to keep, by calendar; a snapshot kept by any rule is kept.
 
     Attributes:
@@ -69,8 +69,7 @@ def _span(within: timedelta) -> str:
     return f"{within.days} day{'s' if within.days > 1 else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(msgspec.Struct, frozen=True):
     """A snapshot as retention sees it.
 
     Attributes:
@@ -129,8 +128,7 @@ def kept(
     return {point.id: tuple(found) for point in live if (found := reasons[point.id])}
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(msgspec.Struct, frozen=True):
     """What the order of the journal says about the instants in it.
 
     Attributes:
@@ -156,8 +154,7 @@ def _in_order(points: Sequence[Point], now: datetime) -> _Order:
     return _Order(frozenset(ids), known_at)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """One rule of the calendar.
 
     Attributes:

@@ -5,10 +5,11 @@ that say so; a value not yet recorded has none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
+
+import msgspec
 
 RunId = NewType("RunId", str)
 """Names one run: 16 hexadecimal digits."""
@@ -70,8 +71,7 @@ class CheckKind(StrEnum):
     RESTORE = "restore"
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """One process, told apart from any other that had or will have its number.
 
     Attributes:
@@ -87,8 +87,7 @@ class Process:
     started: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunFailure:
+class RunFailure(msgspec.Struct, frozen=True):
     """Why a run ended badly, as the operator saw it.
 
     Attributes:
@@ -104,8 +103,7 @@ class RunFailure:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """One execution of an operation.
 
     Attributes:
@@ -130,15 +128,14 @@ class Run:
     process: Process
     started_at: datetime
     ended_at: datetime | None = None
-    result: Mapping[str, object] = field(default_factory=dict)
+    result: Mapping[str, object] = msgspec.field(default_factory=dict)
     failure: RunFailure | None = None
     queued_at: datetime | None = None
     begun_event: int = 0
     event: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """Who works on a run, and the last sign of it; renewed often, and no part of the evidence.
 
     Attributes:
@@ -153,11 +150,10 @@ class Lease:
     renewed_at: datetime
     expires_at: datetime
     moved_at: datetime
-    progress: Mapping[str, object] = field(default_factory=dict)
+    progress: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonBeat:
+class DaemonBeat(msgspec.Struct, frozen=True):
     """A daemon's last sign of life.
 
     Attributes:
@@ -173,8 +169,7 @@ class DaemonBeat:
     beat_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SeenPolicy:
+class SeenPolicy(msgspec.Struct, frozen=True):
     """What is remembered of a policy itself.
 
     Attributes:
@@ -192,8 +187,7 @@ class SeenPolicy:
     event: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryPoint:
+class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """An instant a source can be brought back to.
 
     Attributes:
@@ -244,8 +238,7 @@ class RecoveryPoint:
         return f"{self.repository}/{self.commit_number}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of looking whether stored data is what it should be.
 
     Attributes:

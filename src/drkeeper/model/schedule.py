@@ -11,11 +11,12 @@ Everything is a pure function of the schedule, the zone and an instant.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
+
+import msgspec
 
 from drkeeper.model.cron import (
     counts_elapsed_time,
@@ -70,8 +71,7 @@ class Unit(StrEnum):
     CRON = "cron"
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """A recurring slot.
 
     Attributes:

@@ -1,8 +1,10 @@
 """What the planner would do over a stretch of calendar, with outages: pure, in no time at all."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from drkeeper.model.exposure import Achieved, Ready, worst_age
 from drkeeper.model.planner import Decision, History, Why, decide

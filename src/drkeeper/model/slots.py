@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
+
+import msgspec
 
 from drkeeper.model.schedule import Schedule, Unit, runs
 
@@ -18,8 +19,7 @@ MOST_COUNTED = 1000
 """Most missed slots that are counted one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(msgspec.Struct, frozen=True):
     """When a policy is due, before anything is known of what happened.
 
     Attributes:
@@ -68,8 +68,7 @@ class Slots:
         return self.next(slot) - slot
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
+class Around(msgspec.Struct, frozen=True):
     """Slots around an instant, and later than another one.
 
     Attributes:

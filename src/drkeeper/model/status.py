@@ -1,9 +1,10 @@
 """What an operator sees at a glance: values only; ``model.assessment`` computes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+import msgspec
 
 from drkeeper.model.alarm import Alarm, Condition, Subject
 from drkeeper.model.run import DaemonBeat, Run
@@ -28,8 +29,7 @@ class PolicyState(StrEnum):
     """The newest durable recovery point is older than the objective allows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
+class Points(msgspec.Struct, frozen=True):
     """Newest instants to which a policy's source can be brought back; ``None`` for none yet.
 
     Attributes:
@@ -43,8 +43,7 @@ class Points:
     proven: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyStatus:
+class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How one policy stands.
 
     Attributes:
@@ -92,8 +91,7 @@ class PolicyStatus:
     conditions: Sequence[Condition] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepositoryStatus:
+class RepositoryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How one repository stands.
 
     Attributes:
@@ -113,8 +111,7 @@ class RepositoryStatus:
     conditions: Sequence[Condition] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Everything on one screen.
 
     Attributes:

@@ -1,8 +1,9 @@
 """Times of day in which a run may not start."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
+
+import msgspec
 
 from drkeeper.model.schedule import instant_of
 
@@ -10,8 +11,7 @@ _GRAMMAR = re.compile(r"([0-9]{1,2}:[0-9]{2})\s*-\s*([0-9]{1,2}:[0-9]{2})", re.A
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """A part of each day on the wall, perhaps across midnight.
 
     Attributes:

@@ -6,9 +6,11 @@ comes back is a new alarm, with a number and a beginning of its own; rules that 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from drkeeper.faults import point
 from drkeeper.model.alarm import Alarm, Condition, Subject

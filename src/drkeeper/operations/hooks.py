@@ -12,11 +12,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import FrameType
 from typing import Final
+
+from msgspec.structs import replace
 
 from drkeeper.clock import Clock
 from drkeeper.errors import SourceError

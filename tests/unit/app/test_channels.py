@@ -1,14 +1,15 @@
 """The courier: what the ledger owes each channel is told, once, and nobody waits."""
 
+import dataclasses
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.clock import FakeClock
 from doubles.ledgers import BEGINNING, ledger_at, somebody
@@ -394,7 +395,7 @@ def test_an_alarm_that_came_and_went_while_a_channel_was_down_is_told(world):
     with HttpReceiver() as down:
         down.answers += [answer(500)] * 2
         made = configuration({"ops": hook("ops", down)}, policy("shop"), policy("home"))
-        patience = replace(QUICK, rest=timedelta(minutes=10))
+        patience = dataclasses.replace(QUICK, rest=timedelta(minutes=10))
         home = replace(OVERDUE, subject=Subject("policy", "home"))
         with world.courier(made, patience=patience) as courier:
             courier.tick(world.look(OVERDUE))

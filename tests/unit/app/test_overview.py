@@ -1,12 +1,13 @@
 """One screen from a real ledger and a real configuration."""
 
+import dataclasses
 import os
 import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import event
 
 from doubles.clock import FakeClock
@@ -302,7 +303,7 @@ def test_a_daemon_of_another_machine_keeps_other_policies(world):
     """On a shared ledger it is no reason to call ours alive, nor to leave alarms to it."""
     world.me = Process("elsewhere", "boot", 1)
     world.ledger.beat("1.0", BEGIN)
-    shared = replace(world.configuration, ledger="postgresql://keeper@db/drkeeper")
+    shared = dataclasses.replace(world.configuration, ledger="postgresql://keeper@db/drkeeper")
     seen = overview(shared, world.ledger, world.clock)
     assert not seen.daemon_alive
     assert [beat.process.host for beat in seen.daemons] == ["elsewhere"]

@@ -1,10 +1,11 @@
 """What is kept for a rescue, and what is made of it on a bare machine."""
 
+import dataclasses
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.installation import Installation, expect
 from doubles.memory_store import MemoryStore
@@ -107,7 +108,7 @@ def test_no_secret_is_kept(world):
 def test_each_host_has_its_own(world):
     """The newest of each; a host reads its own only, and whoever is told which may choose."""
     world.keep()
-    named = replace(world.configuration, host="web2")
+    named = dataclasses.replace(world.configuration, host="web2")
     (world.folder / "state" / f"rescue-{world.keys.id.hex()}.json").unlink()
     world.keep(world.other, named)
     found, _ = world.read()

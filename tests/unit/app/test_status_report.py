@@ -1,8 +1,7 @@
 """What ``drkeeper status`` shows of an overview, and what it ends with."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from doubles.stories import HOUR, MINUTE, Story, at, policy_of
 from drkeeper.app.cli.status import Report, _asides, _rows, short

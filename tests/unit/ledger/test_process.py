@@ -1,7 +1,8 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from drkeeper.ledger.process import is_alive, this_process
 

@@ -1,10 +1,10 @@
 """Every way in which a backup can be absent: when it is seen, while it holds, when it is over."""
 
 import re
-from dataclasses import replace
 from datetime import time, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.stories import DAY, HOUR, MINUTE, Story, at, policy_of
 from drkeeper.model.alarm import AlarmKind

@@ -1,9 +1,9 @@
 """How policies and repositories stand, in the words that an operator sees."""
 
-from dataclasses import replace
 from datetime import time, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.stories import DAY, HOUR, MINUTE, Story, at, policy_of
 from drkeeper.model.alarm import AlarmKind

@@ -1,9 +1,9 @@
 """How a drill is measured and judged."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from drkeeper.model.drill import (
     Choice,

@@ -1,11 +1,12 @@
 """Who is told what: decided from alarms and from what was told."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
 from drkeeper.model.alarm import LEVELS, Alarm, AlarmKind, Condition, Level, Subject
 from drkeeper.model.channel import Channel, EmailChannel, HeartbeatChannel, WebhookChannel
@@ -61,7 +62,10 @@ def audiences(*names, **policies):
     policies = policies or {"shop": everything.channels}
     return Audiences(
         everything,
-        {name: replace(everything, channels=frozenset(told)) for name, told in policies.items()},
+        {
+            name: dataclasses.replace(everything, channels=frozenset(told))
+            for name, told in policies.items()
+        },
         {"primary": everything},
     )
 
@@ -252,7 +256,7 @@ def test_many_that_are_over_are_no_alarm():
 def test_plain_words_are_true_of_their_subject(kind, subject, told):
     """Damage in a repository is not called a run that failed."""
     who = audiences(x=["ops"])
-    who = replace(who, repositories={"x": who.everything})
+    who = dataclasses.replace(who, repositories={"x": who.everything})
     message = one([OPS], [alarm(kind=kind, subject=Subject(subject, "x"))], who=who).message
     assert message.text.startswith(f"{told}\n")
 
@@ -276,8 +280,8 @@ def test_every_message_names_policy_times_and_what_to_do():
 def test_trouble_of_a_repository_names_the_policies_that_use_it():
     """Who reads it knows what is at stake."""
     who = audiences()
-    primary = replace(who.everything, affects=tuple(f"p{n:02}" for n in range(25)))
-    who = replace(who, repositories={"primary": primary})
+    primary = dataclasses.replace(who.everything, affects=tuple(f"p{n:02}" for n in range(25)))
+    who = dataclasses.replace(who, repositories={"primary": primary})
     ours = alarm(kind=AlarmKind.STORAGE_UNREACHABLE, subject=Subject("repository", "primary"))
     told = one([OPS], [ours], who=who).message
     assert "Affects: policies p00, p01," in told.text

@@ -1,8 +1,9 @@
 """``drkeeper config``: where configuration is and what it says."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from drkeeper.app.cli.commands import group
 from drkeeper.app.cli.invocation import this_invocation

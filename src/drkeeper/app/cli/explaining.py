@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec.structs import asdict
 
 from drkeeper.app.cli.text import command_line, safe, table
 from drkeeper.model.forecast import Forecast

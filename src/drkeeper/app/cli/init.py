@@ -2,11 +2,11 @@
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, interactive, this_invocation

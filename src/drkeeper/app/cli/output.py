@@ -7,9 +7,10 @@ With ``--json``, standard output carries JSON lines only: each an object with a 
 import json as jsonlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from drkeeper.app.cli.streams import ClosedPipeError, write_line
 from drkeeper.app.cli.text import safe
@@ -34,8 +35,7 @@ _USUAL_HINTS = {
 """What to do when an error itself does not know better; by exit code."""
 
 
-@dataclass(slots=True)
-class Output:
+class Output(msgspec.Struct):
     """What one command says.
 
     Attributes:

@@ -1,11 +1,12 @@
 """``drkeeper rescue``: begin again on an empty machine, from a store and the recovery kit."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
+from msgspec.structs import replace
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.invocation import Invocation, interactive, this_invocation

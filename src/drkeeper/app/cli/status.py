@@ -1,12 +1,12 @@
 """``drkeeper status``: one screen that says whether today's promises hold."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import click
+from msgspec.structs import asdict
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.completing import policy_names

@@ -1,12 +1,15 @@
 """Read ``drkeeper.yaml`` and the policies, and answer by name."""
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
+
+from msgspec.structs import replace
 
 from drkeeper.app.config.accepted import read_accepted
 from drkeeper.app.config.channels import Channels
@@ -174,7 +177,7 @@ def configuration_of(
         problems=tuple(problems),
         channels=Channels(meaning.channels, files.settings, variables),
         daemon=meaning.daemon,
-        web=replace(meaning.web, token=find_secret("WEB_TOKEN", variables, take=False)),
+        web=dataclasses.replace(meaning.web, token=find_secret("WEB_TOKEN", variables, take=False)),
         log=meaning.log,
         ledger=_ledger(meaning.ledger, variables),
     )

@@ -353,6 +353,7 @@ class Strict(BaseModel):
     """A section that has its own keys and no others, each of exactly its type."""
 
     model_config = ConfigDict(
+        arbitrary_types_allowed=True,  # the model's own: made by the validators here
         extra="forbid",
         strict=True,
         frozen=True,

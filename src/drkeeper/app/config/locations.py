@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 SETTINGS_NAME = "drkeeper.yaml"
 SERVICE_HOME = "/var/lib/drkeeper"
@@ -12,8 +14,7 @@ ACCEPTED = "DRKEEPER_ACCEPTED"
 """Variable by which the daemon tells its runs where the copy of the files is that it has accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Locations:
+class Locations(msgspec.Struct, frozen=True):
     """The folders and files of one installation.
 
     Attributes:

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from drkeeper import __version__, model
 from drkeeper.app.config.environment import machine_name
@@ -48,8 +49,7 @@ _SECRETS: Final = tuple(
 _CACHE: Final = re.compile(rb"^cache:[ \t]+(/[^\s\"'#]*)[ \t]*$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(msgspec.Struct, frozen=True):
     """What files say, checked, but for secrets.
 
     Attributes:

@@ -1,11 +1,12 @@
 """From the keys of a policy to the policy, and what no single key can be blamed for."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from drkeeper.app.config.checking import Location, problem_at
 from drkeeper.app.config.document import Document
@@ -51,8 +52,7 @@ _BEFORE: Final = "before_backup"
 _HOOKS: Final = (_BEFORE, "after_backup", "after_failure")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """What a policy is read in.
 
     Attributes:

@@ -1,8 +1,9 @@
 """What is wrong with configuration files, said so that it can be mended: file, line, column."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from drkeeper.errors import ConfigurationError
 
@@ -24,8 +25,7 @@ class Mark(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing to mend.
 
     Attributes:

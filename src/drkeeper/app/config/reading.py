@@ -2,8 +2,10 @@
 
 import os
 import stat
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from drkeeper.app.config.files import is_there
 from drkeeper.app.config.locations import Locations
@@ -15,8 +17,7 @@ LARGEST_FILE = 1024 * 1024
 """Bytes of the largest file that is read; a policy is a page, not a book."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """One file.
 
     Attributes:
@@ -30,8 +31,7 @@ class File:
     risk: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(msgspec.Struct, frozen=True):
     """The files of one installation at about one moment.
 
     Attributes:

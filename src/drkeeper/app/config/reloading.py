@@ -5,11 +5,14 @@ removed takes its policy with it. A ``drkeeper.yaml`` that is wrong, or that tak
 it needs, leaves the last good one in force. Everything that is wrong is said all the same.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from drkeeper.app.config.accepted import NAME, read_accepted, write_accepted
 from drkeeper.app.config.configuration import Configuration, configuration_of
@@ -24,8 +27,7 @@ from drkeeper.errors import ConfigurationError, DrkeeperError
 _NOTHING: Final = Files(None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
+class _Settled(msgspec.Struct, frozen=True):
     """What is in force.
 
     Attributes:
@@ -90,7 +92,7 @@ class Reloader:
             if self._configuration is None:
                 raise
             found = _problems_of(error, self._locations)
-            self._configuration = replace(self._configuration, problems=found)
+            self._configuration = dataclasses.replace(self._configuration, problems=found)
             return self._configuration, found
         self._good = settled.files
         place = _place(settled.configuration)
@@ -98,7 +100,9 @@ class Reloader:
         locations = replace(
             settled.configuration.locations, accepted=place if self._kept == self._good else None
         )
-        self._configuration = replace(settled.configuration, problems=problems, locations=locations)
+        self._configuration = dataclasses.replace(
+            settled.configuration, problems=problems, locations=locations
+        )
         return self._configuration, problems
 
     def _remembered(self, place: Path) -> Files:

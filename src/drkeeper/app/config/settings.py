@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 CHECK_WITHIN: Final = timedelta(days=35)
 """A month and some days: a monthly check that is a little late raises no alarm."""
 
 
-@dataclass(frozen=True, slots=True)
-class RepositorySettings:
+class RepositorySettings(msgspec.Struct, frozen=True):
     """Where one repository is and how to reach it.
 
     Attributes:
@@ -40,8 +41,7 @@ class RepositorySettings:
     check_within: timedelta = CHECK_WITHIN
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonSettings:
+class DaemonSettings(msgspec.Struct, frozen=True):
     """How the daemon works.
 
     Attributes:
@@ -78,8 +78,7 @@ class WebSettings:
     textfile: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettings(msgspec.Struct, frozen=True):
     """What is logged, and how.
 
     Attributes:

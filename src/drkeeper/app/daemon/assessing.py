@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.daemon.books import Books

@@ -1,8 +1,10 @@
 """What the daemon itself finds wrong, kept in memory: telling it must not need a working ledger."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from drkeeper.clock import Clock
 from drkeeper.model.alarm import AlarmKind, Condition, Subject

@@ -1,9 +1,10 @@
 """Stores that a daemon has not heard of yet: what was known of them before it began holds."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
+
+from msgspec.structs import replace
 
 from drkeeper.app.daemon.jumps import Times
 from drkeeper.model.alarm import AlarmKind, Condition, Subject

@@ -1,11 +1,14 @@
 """Put a backup together from a policy: source, repository, ledger."""
 
+import dataclasses
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from drkeeper.app.config.configuration import Configuration, RepositorySettings
 from drkeeper.app.config.files import is_there, make_private
@@ -215,13 +218,13 @@ class _Run:
             raise
         finally:
             # The snapshot exists, whatever cut its hooks off.
-            made = replace(made, failed_hooks=hooks.failures)
+            made = dataclasses.replace(made, failed_hooks=hooks.failures)
             point = _recovery_point(policy, repository.id, report, record)
             figures = _result(report, made)
             if self._choices.allow_shrink:
                 figures["shrink_allowed"] = True  # a status measures later runs by this one
             record.end(made.state, result=figures, made=[point])
-        return replace(
+        return dataclasses.replace(
             made,
             ledger_intact=record.intact,
             seconds=clock.monotonic() - begun_at,

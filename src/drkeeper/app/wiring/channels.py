@@ -1,11 +1,14 @@
 """Channels as the configuration names them, and the courier that tells them what there is to tell."""
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.audiences import audiences_of
@@ -317,7 +320,7 @@ class Courier:
         new = tuple(item for item in delivery.items if (delivery.book, item.alarm) not in told)
         if new:
             outcome = Outcome(delivered=False, detail="the channel is left alone after a failure")
-            self._told.keep(replace(delivery, items=new), outcome)
+            self._told.keep(dataclasses.replace(delivery, items=new), outcome)
 
     def _claim(self, delivery: Delivery) -> bool:
         """Whether nobody else tells it; called by the threads of boxes."""

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator, Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:  # SQLAlchemy takes 0.2 s to import
     from drkeeper.ledger.events import Event
@@ -20,8 +21,7 @@ _ENDED: Final = "run.ended"
 _OF_POLICIES: Final = frozenset({"run", "recovery_point"})
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(msgspec.Struct, frozen=True):
     """What there is news of.
 
     Attributes:

@@ -3,11 +3,14 @@
 The number of queries does not grow with the number of policies.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec.structs import replace
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.config.files import is_there
@@ -33,8 +36,7 @@ STALLED: Final = timedelta(minutes=2)
 """A daemon whose process lives, but that has not looked for so long, is stuck. Source: ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """What only somebody who lives for long can know, by policy.
 
     Attributes:
@@ -42,8 +44,8 @@ class Measured:
         since_start: The same since the last run began.
     """
 
-    since_point: Mapping[str, timedelta] = field(default_factory=dict)
-    since_start: Mapping[str, timedelta] = field(default_factory=dict)
+    since_point: Mapping[str, timedelta] = msgspec.field(default_factory=dict)
+    since_start: Mapping[str, timedelta] = msgspec.field(default_factory=dict)
 
 
 def overview(  # noqa: PLR0917 - what is known, in the order in which it is asked for
@@ -147,7 +149,7 @@ def read_overview(configuration: Configuration, clock: Clock) -> Overview:
         message = f"the ledger cannot be read, so that nothing is known of any policy: {error}"
         subject = Subject("daemon", configuration.host)
         trouble = Condition(AlarmKind.LEDGER_TROUBLE, subject, message, hint, now)
-        unknown = replace(configuration, policies={}, repositories={})
+        unknown = dataclasses.replace(configuration, policies={}, repositories={})
         return overview_of(unknown, Memory(), now, extra=[trouble])
     return overview_of(configuration, memory, now)
 
@@ -176,8 +178,7 @@ def _read(configuration: Configuration, clock: Clock) -> Memory:
         return remember(reader)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(msgspec.Struct, frozen=True):
     """One look at everything."""
 
     configuration: Configuration

@@ -5,10 +5,12 @@ computed again. With nothing new in the ledger, a tick over a thousand policies 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from drkeeper.app.config.configuration import Configuration
 from drkeeper.app.wiring.news import ONE_BY_ONE, News

@@ -4,9 +4,11 @@ The number of queries does not grow with the number of policies.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from drkeeper.app.wiring.news import ONE_BY_ONE, Fresh, News
 from drkeeper.model.alarm import Alarm
@@ -40,8 +42,7 @@ CHECKS: Final = 500
 """Outcomes of checks that are looked at. Source: ours; some years of a few repositories."""
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(msgspec.Struct):
     """What the ledger says, read in a few queries.
 
     Attributes:
@@ -57,15 +58,15 @@ class Memory:
             again, and most policies have no news.
     """
 
-    seen: Mapping[str, SeenPolicy] = field(default_factory=dict)
-    runs: dict[str, list[Run]] = field(default_factory=dict)
-    points: dict[str, RecoveryPoint] = field(default_factory=dict)
-    leases: Mapping[RunId, Lease] = field(default_factory=dict)
+    seen: Mapping[str, SeenPolicy] = msgspec.field(default_factory=dict)
+    runs: dict[str, list[Run]] = msgspec.field(default_factory=dict)
+    points: dict[str, RecoveryPoint] = msgspec.field(default_factory=dict)
+    leases: Mapping[RunId, Lease] = msgspec.field(default_factory=dict)
     checks: Sequence[Verification] = ()
     alarms: Sequence[Alarm] = ()
     daemons: Sequence[DaemonBeat] = ()
-    shown: Mapping[str, Shown] = field(default_factory=dict)
-    plans: dict[str, Plan] = field(default_factory=dict)
+    shown: Mapping[str, Shown] = msgspec.field(default_factory=dict)
+    plans: dict[str, Plan] = msgspec.field(default_factory=dict)
 
     def plan(self, policy: Policy, now: datetime, since_start: timedelta | None) -> Plan:
         """Return what is planned for a policy."""

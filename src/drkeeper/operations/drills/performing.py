@@ -6,10 +6,11 @@ However it goes, it ends with what was measured and found: that is what a drill 
 import os
 import traceback
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from drkeeper.crypto.sampling import sample_seed
 from drkeeper.errors import DrkeeperError, LedgerError, NoSpaceError, ScratchError, TargetError

@@ -1,9 +1,9 @@
 """What is wrong, kept in memory."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.clock import FakeClock
 from drkeeper.app.daemon.concerns import Concerns

@@ -1,10 +1,10 @@
 """What the page asks of the ledger and of the files beside it."""
 
-from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.clock import FakeClock
 from drkeeper.app.config.configuration import Configuration

@@ -1,10 +1,11 @@
 """One tick, over a real ledger."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.clock import FakeClock
 from drkeeper.app.config.configuration import Configuration
@@ -85,7 +86,7 @@ class World:
         )
 
     def with_policies(self, *policies):
-        self.configuration = replace(
+        self.configuration = dataclasses.replace(
             self.configuration, policies={each.name: each for each in policies}
         )
 

@@ -1,9 +1,9 @@
 """Health tells drkeeper's own parts apart, and says of each what to do."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.pages import NOW, empty_machine, kept_machine, troubled_machine
 from drkeeper.app.web import health

@@ -1,12 +1,12 @@
 """Metrics that Prometheus understands, and that say nothing that is not so."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from doubles.pages import NOW, empty_machine, hostile_machine, kept_machine, troubled_machine

@@ -1,13 +1,13 @@
 """What the pages say, and that nothing from outside is more than text in them."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.pages import (
     HOSTILE,

@@ -8,9 +8,9 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from doubles.pages import NOW, kept_machine, troubled_machine

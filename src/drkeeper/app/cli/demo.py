@@ -5,17 +5,19 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from drkeeper.app.cli.commands import command as make_command
 from drkeeper.app.cli.demo_compare import differences, files_below
 from drkeeper.app.cli.demo_daemon import DaemonDemo
+from drkeeper.app.cli.demo_disaster import DisasterDemo, Rescued
+from drkeeper.app.cli.demo_places import Places
+from drkeeper.app.cli.demo_shop import Shop
+from drkeeper.app.cli.demo_story import Story
 from drkeeper.app.cli.invocation import Invocation, this_invocation
 from drkeeper.app.config.configuration import (
     Configuration,
@@ -39,7 +41,6 @@ from drkeeper.operations.restore import RestoreRequest
 from drkeeper.operations.snapshots import choose
 from drkeeper.repository.reader import SnapshotReader
 
-_T = TypeVar("_T")
 MARKER = ".drkeeper-demo"
 POLICY = "project"
 REPOSITORY = "primary"
@@ -68,8 +69,10 @@ def command(keep: str | None, seconds: float, clean: str | None) -> None:
 
     Makes a project and a repository in a directory of its own, backs up, changes and deletes, backs
     up again, restores to the instant in between, compares every byte, and checks the repository.
-    Then a daemon keeps two policies for a minute, and the store is made unreachable: the alarm
-    shows. Everything stays there to look at.
+    Then a daemon keeps that and a database that is written to for a minute, and the store is made
+    unreachable: the alarm shows. Drills prove that it all comes back; then the machine is lost, and
+    comes back from the store and the recovery kit alone. A report tells all of it. Everything stays
+    there to look at.
     """
     called = this_invocation()
     if clean is not None:
@@ -121,16 +124,17 @@ class Demo:
     def __init__(self, called: Invocation, home: Path) -> None:
         self._output = called.output
         self._clock = called.clock
-        self._home = home
-        self._project = home / "project"
-        self._copy = home / "project-as-it-was"
-        self._restored = home / "restored"
-        self._step = 0
-        self._begun = called.clock.monotonic()
+        self._places = Places(home)
+        self._project = self._places.project
+        self._copy = self._places.witness / "project-as-it-was"
+        self._restored = self._places.machine / "restored"
+        self._story = Story(called.output, called.clock, self._places.environment())
+        self._say, self._fact = self._story.step, self._story.fact
 
     def run(self, seconds: float) -> None:
         """Do everything, with a daemon for ``seconds``, and say what it shows."""
-        self._output.say(f"Everything below happens in {self._home}")
+        self._output.say(f"Everything below happens in {self._places.home}")
+        self._places.write_profile()
         self._make_project()
         configuration = self._init()
         self._back_up(configuration, "The first backup reads everything")
@@ -143,22 +147,13 @@ class Demo:
         self._compare(change)
         self._check(configuration)
         self._damage(configuration)
-        self._daemon(configuration, seconds)
-        self._end(between)
-
-    def _say(self, title: str, command_line: str | None = None) -> None:
-        self._step += 1
-        self._output.say("")
-        self._output.say(f"{self._step}. {title}")
-        if command_line:
-            self._output.say(f"   $ {command_line}")
-
-    def _fact(self, text: str) -> None:
-        self._output.say(f"   {text}")
-
-    def _timed(self, work: Callable[[], _T]) -> tuple[_T, float]:
-        begun = self._clock.monotonic()
-        return work(), self._clock.monotonic() - begun
+        shop = Shop(self._places.database, self._clock)
+        disaster = DisasterDemo(self._story, self._places, shop)
+        self._keep_and_lose(configuration, seconds, shop, disaster)
+        books, at = disaster.destroy()
+        rescued = disaster.rescue(books, at)
+        disaster.protect_again()
+        self._end(between, rescued, disaster.report())
 
     def _make_project(self) -> None:
         self._say("A project: sources, a large file, links, an odd name")
@@ -176,22 +171,23 @@ class Demo:
         self._fact(f"{FILES + 3} files, {format_size(size)}, in {self._project}")
 
     def _init(self) -> Configuration:
-        store = self._home / "repository"
-        kit = self._home / "recovery-kit.txt"
+        store, kit = self._places.store, self._places.kit
         self._say(
             "A repository, its keys, and a recovery kit to keep offline",
-            f"drkeeper init {store} --kit-file {kit}",
+            f". {self._places.profile}      # where this machine has its configuration",
         )
-        etc = self._home / "etc"
+        self._story.command(f"drkeeper init {store} --kit-file {kit}")
+        for folder in (store.parent, kit.parent, self._places.witness):
+            folder.mkdir(mode=0o700)
+        etc = self._places.etc
         settings = RepositorySettings(REPOSITORY, str(store), etc / "keys" / REPOSITORY)
         text = settings_text(REPOSITORY, settings)
-        text += f"state: {self._home / 'state'}\ncache: {self._home / 'cache'}\n"
         write_new(etc / "drkeeper.yaml", text.encode())
         policy = policy_text(POLICY, [str(self._project)], REPOSITORY)
         write_new(etc / "policies.d" / f"{POLICY}.yaml", policy.encode())
-        configuration = load_configuration(find_locations({}, config=str(etc)))
+        configuration = load_configuration(find_locations(self._places.variables()))
         wishes = Wishes(settings, kit_file=kit, policy=POLICY)
-        birth, seconds = self._timed(
+        birth, seconds = self._story.timed(
             lambda: make_repository(
                 wishes, configuration.locations.state, self._clock, lambda _: None
             )
@@ -308,8 +304,8 @@ class Demo:
 
     def _damage(self, configuration: Configuration) -> None:
         self._say("Would it notice? One bit is flipped in a copy of the repository")
-        copy = self._home / "repository-damaged"
-        shutil.copytree(self._home / "repository", copy)
+        copy = self._places.machine / "repository-damaged"
+        shutil.copytree(self._places.store, copy)
         pack = max(
             (copy / "packs").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
         )
@@ -329,47 +325,53 @@ class Demo:
         self._look(configuration, Access(settings))
         self._fact("the repository itself is sound, as another check says")
 
-    def _daemon(self, configuration: Configuration, seconds: float) -> None:
-        etc = self._home / "etc"
-        notes = self._home / "notes"
-        notes.mkdir()
-        (notes / "today.txt").write_text("remember the milk\n")
-        demo = DaemonDemo(
-            self._fact,
-            self._clock,
-            etc=etc,
-            store=self._home / "repository",
-            log=self._home / "daemon.log",
-        )
-        configuration = demo.configure(
-            configuration, REPOSITORY, {POLICY: self._project, "notes": notes}
-        )
+    def _keep_and_lose(
+        self, configuration: Configuration, seconds: float, shop: Shop, disaster: DisasterDemo
+    ) -> None:
+        """Let a daemon keep two policies, one of them a shop's that sells all the time, to the end."""
+        shop.found()
+        demo = DaemonDemo(self._fact, self._clock, self._places)
+        configuration = demo.configure(configuration.locations, REPOSITORY)
         self._say(
             f"A daemon keeps two policies, each by what it promises, for {seconds:.0f} s",
-            f"drkeeper --config {etc} daemon",
+            "drkeeper daemon",
         )
-        with demo.running():
+        self._fact("project: the files, of which 30 s may be lost; shop: a SQLite database")
+        self._fact("with an order every second, of which 40 s may be lost")
+        with shop.open(), demo.running():
             demo.keep(configuration, seconds)
             self._say("Would somebody be told? The store is made unreachable")
             demo.lose_the_store(configuration)
+            disaster.drill()
+            disaster.lose(demo.kill)
 
-    def _end(self, between: datetime) -> None:
-        seconds = self._clock.monotonic() - self._begun
-        etc = self._home / "etc"
-        program = _program()
+    def _end(self, between: datetime, rescued: Rescued, report: Path) -> None:
+        seconds = self._clock.monotonic() - self._story.begun
+        places = self._places
         self._output.summary(
-            {"home": str(self._home), "result": "succeeded", "seconds": round(seconds, 1)}
+            {
+                "home": str(places.home),
+                "result": "succeeded",
+                "seconds": round(seconds, 1),
+                "orders": rescued.orders,
+                "orders_lost": rescued.lost,
+                "rescue_seconds": round(rescued.seconds, 1),
+                "report": str(report),
+            }
         )
         for line in (
             "",
-            f"Done in {seconds:.1f} s. Look around:",
-            f"   {program} --config {etc} snapshots",
-            f"   {program} --config {etc} ls {POLICY} --point-in-time {rfc3339(between)}",
-            f"   {program} --config {etc} diff {POLICY}",
-            f"   {program} --config {etc} policy explain {POLICY}",
-            f"   {program} --config {etc} status",
-            f"   less {self._home / 'recovery-kit.txt'}",
-            f"and when you have seen it: {program} demo --clean {self._home}",
+            f"Done in {seconds:.0f} s. Look around; nobody keeps the promises any more, and it says so:",
+            f"   . {places.profile}",
+            "   drkeeper status",
+            f"   drkeeper snapshots --identity {places.kit}",
+            f"   drkeeper ls project --point-in-time {rfc3339(between)} --identity {places.kit}",
+            "   drkeeper diff project",
+            "   drkeeper policy explain shop",
+            f"   less {places.kit}",
+            f"and when you have seen it: {_program()} demo --clean {places.home}",
+            "",
+            f"Report: {report.as_uri()}",
         ):
             self._output.say(line)
 

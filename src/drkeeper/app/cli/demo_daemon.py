@@ -1,19 +1,22 @@
-"""The second half of ``drkeeper demo``: the daemon keeps two policies, and notices what is wrong."""
+"""The second part of ``drkeeper demo``: the daemon keeps two policies, and notices what is wrong."""
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from drkeeper.app.cli.demo_places import Places
 from drkeeper.app.cli.text import safe
 from drkeeper.app.config.configuration import Configuration, load_configuration
-from drkeeper.app.config.environment import child_environment
+from drkeeper.app.config.locations import Locations
 from drkeeper.app.wiring.overview import all_conditions, read_overview
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
@@ -28,13 +31,36 @@ _LOOK_S: Final = 0.5
 _GOOD: Final = {PolicyState.OK, PolicyState.RUNNING, PolicyState.QUEUED}
 _ENDED_BY_SIGTERM: Final = 143
 
-POLICY = """\
-policy: {name}
+FILES_POLICY = """\
+policy: project
 source:
   files:
-    paths: ["{path}"]
-objectives: {{rpo: {rpo}s}}    # no schedule: when to run follows from the promise
+    paths: ["{project}"]
+objectives: {{rpo: 30s, rto: 1m}}    # no schedule: when to run follows from the promise
 repository: {repository}
+drill:
+  probes:
+    - file: {project}/data.bin
+      min: 8 MiB
+"""
+
+SHOP_POLICY = """\
+policy: shop
+source:
+  sqlite:
+    databases: ["{database}"]
+objectives: {{rpo: 40s, rto: 1m}}
+repository: {repository}
+drill:
+  probes:
+    - sql: SELECT count(*) FROM orders
+      name: orders
+      min: 1000
+    - sql: SELECT max(sold_at) FROM orders
+      name: newest-order
+      max_age: 40s
+    - file: {database}
+      min: 4 KiB
 """
 
 SETTINGS = """\
@@ -49,31 +75,26 @@ class DaemonDemo:
     Args:
         say: Takes a fact.
         clock: To wait with.
-        etc: Folder of the configuration; the two policies and the daemon's settings are added.
-        store: Folder of the repository, to be made unreachable.
-        log: File for what the daemon says.
+        places: Where everything is.
     """
 
-    def __init__(
-        self, say: Callable[[str], None], clock: Clock, *, etc: Path, store: Path, log: Path
-    ) -> None:
+    def __init__(self, say: Callable[[str], None], clock: Clock, places: Places) -> None:
         self._say = say
         self._clock = clock
-        self._etc = etc
-        self._store = store
-        self._log = log
+        self._places = places
+        self._ends_with = _ENDED_BY_SIGTERM
         self._port = _free_port()
 
-    def configure(
-        self, configuration: Configuration, repository: str, protected: dict[str, Path]
-    ) -> Configuration:
-        """Write a policy for each of ``protected`` and the daemon's settings; return all files' content."""
-        for number, (name, path) in enumerate(protected.items()):
-            text = POLICY.format(name=name, path=path, rpo=30 + 10 * number, repository=repository)
-            (self._etc / "policies.d" / f"{name}.yaml").write_text(text, encoding="utf-8")
-        with open(self._etc / "drkeeper.yaml", "a", encoding="utf-8") as settings:
+    def configure(self, locations: Locations, repository: str) -> Configuration:
+        """Write the two policies and the daemon's settings; return all files' content."""
+        places = self._places
+        for name, text in (("project", FILES_POLICY), ("shop", SHOP_POLICY)):
+            path = places.etc / "policies.d" / f"{name}.yaml"
+            values = {"project": places.project, "database": places.database}
+            path.write_text(text.format(repository=repository, **values), encoding="utf-8")
+        with open(places.etc / "drkeeper.yaml", "a", encoding="utf-8") as settings:
             settings.write(SETTINGS.format(port=self._port))
-        return load_configuration(configuration.locations)
+        return load_configuration(locations)
 
     @property
     def page(self) -> str:
@@ -82,16 +103,19 @@ class DaemonDemo:
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the daemon, and end it the way systemd would.
+        """Run the daemon, and end it the way systemd would, unless :meth:`kill` did.
 
         Raises:
             DrkeeperError: It ended otherwise than it should.
         """
-        argv = [sys.executable, "-m", "drkeeper", "--config", str(self._etc), "daemon"]
         with (
-            open(self._log, "wb") as log,
-            subprocess.Popen(  # noqa: S603 - our own program
-                argv, stdin=subprocess.DEVNULL, stderr=log, stdout=log, env=child_environment()
+            open(self._places.log, "wb") as log,
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "drkeeper", "daemon"],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                stdout=log,
+                env=self._places.environment(),
             ) as daemon,
         ):
             try:
@@ -99,8 +123,24 @@ class DaemonDemo:
             finally:
                 daemon.send_signal(signal.SIGTERM)
                 code = daemon.wait(PATIENCE_S)
-        if code != _ENDED_BY_SIGTERM:
-            raise DrkeeperError(f"the daemon ended with {code}", hint=f"Read {self._log}.")
+        if code != self._ends_with:
+            raise DrkeeperError(f"the daemon ended with {code}", hint=f"Read {self._places.log}.")
+
+    def kill(self) -> None:
+        """End whatever drkeeper runs on the machine, as when its plug is pulled.
+
+        Raises:
+            DrkeeperError: Something goes on.
+        """
+        self._ends_with = -signal.SIGKILL
+        end = self._clock.monotonic() + PATIENCE_S
+        while living := _of_machine(self._places.variables()):
+            if self._clock.monotonic() > end:
+                raise DrkeeperError(f"process {living[0]} does not end", hint="Report this.")
+            for pid in living:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._clock.sleep(_LOOK_S / 10)
 
     def keep(self, configuration: Configuration, seconds: float) -> None:
         """Watch for ``seconds``: every run is told, and at the end everything must be green.
@@ -121,26 +161,34 @@ class DaemonDemo:
         self._say(f"and monitors: {self.page}metrics, {self.page}health")
 
     def lose_the_store(self, configuration: Configuration) -> None:
-        """Make the store unreachable, wait for the alarm, and bring the store back.
+        """Make the store unreachable until a promise is broken, and bring it back.
 
         Raises:
-            DrkeeperError: The alarm did not come, or did not go.
+            DrkeeperError: An alarm did not come, or did not go.
         """
-        away = self._store.with_name(self._store.name + "-out-of-reach")
+        store = self._places.store
+        away = store.with_name(store.name + "-out-of-reach")
         begun = self._clock.monotonic()
-        self._store.rename(away)
+        store.rename(away)
         try:
-            seen = self._await(configuration, "the alarm", _has_storage_alarm)
-            self._say(f"after {self._clock.monotonic() - begun:.0f} s drkeeper status says:")
-            for condition in all_conditions(seen)[:3]:
-                self._say(
-                    f"  {condition.level.upper()} {condition.kind}: {safe(condition.message)}"
-                )
-                self._say(f"    {condition.hint}")
+            for what, kind in (
+                ("the alarm", AlarmKind.STORAGE_UNREACHABLE),
+                ("the promise to be broken", AlarmKind.RPO_VIOLATED),
+            ):
+                seen = self._await(configuration, what, partial(_is_told, kind=kind))
+                self._say(f"after {self._clock.monotonic() - begun:.0f} s drkeeper status says:")
+                self._tell_conditions(seen, kind)
         finally:
-            away.rename(self._store)
+            away.rename(store)
         self._await(configuration, "the alarm to be over", _is_green)
         self._say("the store is back: the alarm is over, and the runs are made up for")
+        self._say("from when to when the promise was broken is in the ledger, as an incident")
+
+    def _tell_conditions(self, seen: Overview, kind: AlarmKind) -> None:
+        for condition in all_conditions(seen):
+            if condition.kind is kind:
+                self._say(f"  {condition.level.upper()} {kind}: {safe(condition.message)}")
+                self._say(f"    {condition.hint}")
 
     def _tell_run(self, policy: PolicyStatus, told: set[str]) -> None:
         run = policy.last_success
@@ -170,7 +218,7 @@ class DaemonDemo:
                 return seen
             if self._clock.monotonic() > end:
                 raise DrkeeperError(
-                    f"waited {PATIENCE_S} s for {what} in vain", hint=f"Read {self._log}."
+                    f"waited {PATIENCE_S} s for {what} in vain", hint=f"Read {self._places.log}."
                 )
             self._clock.sleep(_LOOK_S)
 
@@ -182,12 +230,14 @@ class DaemonDemo:
             size = len(answer.read())
         except OSError as error:
             raise DrkeeperError(
-                f"{self.page} does not answer", hint=f"Read {self._log}."
+                f"{self.page} does not answer", hint=f"Read {self._places.log}."
             ) from error
         finally:
             connection.close()
         if answer.status != http.client.OK:
-            raise DrkeeperError(f"{self.page} answers {answer.status}", hint=f"Read {self._log}.")
+            raise DrkeeperError(
+                f"{self.page} answers {answer.status}", hint=f"Read {self._places.log}."
+            )
         return size
 
 
@@ -200,10 +250,22 @@ def _is_green(seen: Overview) -> bool:
     )
 
 
-def _has_storage_alarm(seen: Overview) -> bool:
-    return any(alarm.condition.kind is AlarmKind.STORAGE_UNREACHABLE for alarm in seen.alarms)
+def _is_told(seen: Overview, *, kind: AlarmKind) -> bool:
+    return any(alarm.condition.kind is kind for alarm in seen.alarms)
 
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def _of_machine(variables: Mapping[str, str]) -> list[int]:
+    """Return the drkeepers that have these variables, but for this one."""
+    wanted = {f"{name}={value}".encode() for name, value in variables.items()}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            given = set((folder / "environ").read_bytes().split(b"\0"))
+            if wanted <= given and b"drkeeper" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return [pid for pid in found if pid != os.getpid()]

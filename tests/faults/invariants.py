@@ -156,7 +156,7 @@ def assert_ledger_sound(world: World, commits: list[Commit], *, idle: bool = Tru
 _ORDERLY: Mapping[str, re.Pattern[str]] = {
     "state": re.compile(
         r"ledger\.sqlite|locks|locks/[0-9a-f]{32}-[0-9a-f]{32}\.lock|repositories"
-        r"|repositories/[0-9a-f]{32}\.(json|state|lock)"
+        r"|repositories/[0-9a-f]{32}\.(json|state|lock)|(stored-ledger|rescue)-[0-9a-f]{32}\.json"
     ),
     "cache": re.compile(r"[0-9a-f]{32}|[0-9a-f]{32}/[0-9a-f]{32}\.sqlite"),
     "config/keys/primary": re.compile(r"(host|verifier|janitor)\.key|admins"),

@@ -9,6 +9,7 @@ process, no temporary file.
 
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -197,7 +198,8 @@ def leftovers(home: Path) -> list[Path]:
     state, store = home / "state", home / "store"
     found = [*(store / "+tmp").glob("*")]
     known = {"ledger.sqlite", "daemon.lock", "runs", "repositories", "accepted.json", "locks"}
-    found += [path for path in state.iterdir() if path.name not in known]
+    kept = re.compile(r"(stored-ledger|rescue)-[0-9a-f]{32}\.json")
+    found += [p for p in state.iterdir() if p.name not in known and not kept.fullmatch(p.name)]
     found += [path for path in state.rglob("*") if path.name.endswith(("-journal", ".tmp"))]
     return found
 

@@ -86,7 +86,7 @@ class LedgerReader:
         One is computed at a time, and kept until the ledger or the configuration changes, or a
         minute has passed of a quarter that is not over.
         """
-        now = self._clock.now().replace(second=0, microsecond=0)
+        now = self._clock.now()
         try:
             asked = quarter_of(now) if quarter is None else quarter_from_text(quarter)
         except ValueError:
@@ -94,7 +94,8 @@ class LedgerReader:
         with self._reporting:
             ledger, configuration = self._ledger(), self._configuration()
             newest = ledger.last_event()
-            key = (asked, min(now, asked.end), newest and newest.seq, configuration.definitions())
+            minute = min(now.replace(second=0, microsecond=0), asked.end)
+            key = (asked, minute, newest and newest.seq, configuration.definitions())
             if self._report is None or self._report[0] != key:
                 made = rendered(report_of(ledger, configuration, asked, now), "html")
                 self._report = key, made

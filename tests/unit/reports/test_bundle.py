@@ -1,8 +1,11 @@
 """Who holds a bundle can see for himself, without drkeeper, that nothing was left out or changed."""
 
 import copy
+import importlib.util
 import io
 import json
+import random
+import re
 import subprocess
 import sys
 import tarfile
@@ -10,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from drkeeper.crypto.merkle import leaf_hash, root_of
 from drkeeper.ledger.events import hashed_bytes, link
@@ -105,10 +109,10 @@ def test_a_bundle_has_the_same_bytes_each_time(world, report, bundle, files):
 
 
 def test_the_verifier_in_it_is_the_one_that_was_tested(files):
-    """It is short, imports nothing of drkeeper, and is the same file."""
+    """It is one file, imports nothing of drkeeper, and is the same one."""
     assert files["verify_report.py"] == verifier() == TOOL.read_bytes()
     text = files["verify_report.py"].decode()
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 1200
     assert "import drkeeper" not in text
     assert "from drkeeper" not in text
 
@@ -224,7 +228,139 @@ def other_kind(report):
     report["form"] = "drkeeper/report/2"
 
 
+def shop(report, section):
+    return next(each for each in report[section]["policies"] if each["policy"] == "shop")
+
+
+def smaller_gap(report):
+    shop(report, "rpo")["worst"]["gap_us"] //= 2
+
+
+def violation_left_out(report):
+    del shop(report, "rpo")["violations"][0]
+
+
+def violation_cut_short(report):
+    shop(report, "rpo")["violations"][0]["violated_from"] = report["identity"]["end"]
+
+
+def another_cause(report):
+    shop(report, "rpo")["violations"][0]["causes"] = [{"cause": "planned", "events": []}]
+
+
+def newer_proof(report):
+    shop(report, "rpo")["proven"]["age_us"] = 0
+
+
+def window_without_a_hole(report):
+    shop(report, "rpo")["window"]["longest_us"] = 0
+
+
+def good_old_days(report):
+    shop(report, "rpo")["trend"][3]["gap_us"] = 1
+
+
+def prediction_was_right(report):
+    drills = (d for p in report["rto"]["policies"] for d in p["drills"] if d["foretold"])
+    next(drills)["foretold"]["hit"] = "slower"
+
+
+def factor_was_small(report):
+    drills = (d for p in report["rto"]["policies"] for d in p["drills"] if d["foretold"])
+    next(drills)["foretold"]["factor_percent"] = 50
+
+
+def rosier_outlook(report):
+    shop(report, "rto")["prediction"]["expected_us"] //= 2
+
+
+def phase_left_out(report):
+    report["rto"]["policies"][0]["drills"][0]["took"].pop()
+
+
+def other_seed(report):
+    report["sampling"]["drills"][0]["seed"] = "00" * 32
+
+
+def drawn_by_hand(report):
+    row = next(each for each in report["sampling"]["drills"] if each["choice"] == "random")
+    row["drawn"] = "as drawn of 1 listed"
+
+
+def counted_twice(report):
+    rows = report["results"]["runs"]
+    rows.append(next(each for each in rows if each["state"] == "succeeded"))
+
+
+def counted_in_one_row_twice(report):
+    row = next(each for each in report["results"]["runs"] if each["state"] == "succeeded")
+    row["events"] += row["events"]
+    row["count"] *= 2
+
+
+def drill_shown_twice(report):
+    drills = report["results"]["drills"]
+    drills.append(next(each for each in drills if each["verdict"] == "proven"))
+
+
+def finding_left_out(report):
+    del report["review"]["findings"][0]
+
+
+def finding_made_light_of(report):
+    report["review"]["findings"][0]["weight"] = "warn"
+
+
+def tested_after_all(report):
+    report["scope"]["not_tested"].pop(0)
+
+
+def as_recorded_after_all(report):
+    report["scope"]["policies"][-1]["as_recorded"] = True
+
+
+def a_quiet_day(report):
+    days = report["timeline"]["calendar"]
+    days.remove(next(each for each in days if each["outcome"] == "failed"))
+
+
+def fault_caught_by_another(report):
+    report["controls"]["planted"][0]["caught"] = ["sql"]
+
+
+def in_time(report):
+    report["issues"]["actions"][0]["overdue"] = not report["issues"]["actions"][0]["overdue"]
+
+
+def one_more_section(report):
+    report["approval"] = {"by": "the board"}
+
+
 FORGERIES = {
+    smaller_gap: "rpo.policies[2].worst.gap_us is",
+    violation_left_out: "rpo.policies[2].violations",
+    violation_cut_short: "rpo.policies[2].violations[0].violated_from is",
+    another_cause: "rpo.policies[2].violations[0].causes",
+    newer_proof: "rpo.policies[2].proven.age_us is 0 in the report; by the events",
+    window_without_a_hole: "rpo.policies[2].window.longest_us is",
+    good_old_days: "rpo.policies[2].trend[3].gap_us is 1 in the report; by the events",
+    prediction_was_right: ".foretold.hit is",
+    factor_was_small: ".foretold.factor_percent is 50 in the report; by the events",
+    rosier_outlook: "rto.policies[2].prediction.expected_us is",
+    phase_left_out: "took has",
+    other_seed: "sampling.drills[0].seed is",
+    drawn_by_hand: ".drawn is",
+    counted_twice: "results.runs",
+    counted_in_one_row_twice: "results.runs",
+    drill_shown_twice: "results.drills",
+    finding_left_out: "review.findings",
+    finding_made_light_of: "review.findings[0]",
+    tested_after_all: "scope.not_tested",
+    as_recorded_after_all: "scope.policies[2].as_recorded is true in the report; by the events",
+    a_quiet_day: "timeline.calendar",
+    fault_caught_by_another: "controls.planted[0].caught",
+    in_time: "issues.actions[0].overdue is",
+    one_more_section: "report has other members than it must",
     no_failed_run: "report leaves out event",
     no_failed_run_at_all: "report leaves out event",
     failed_run_is_good: "state of the report is not what event",
@@ -261,6 +397,90 @@ def test_a_forged_report_is_found(files, judge, change, reason):
     assert code == 1
     assert said.startswith("NOT VERIFIED: ")
     assert reason in said
+
+
+@pytest.fixture(scope="module")
+def tool():
+    """The verifier as a module: what it says of one report after the other."""
+    spec = importlib.util.spec_from_file_location("verify_report", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WORDS = re.compile(
+    r"standards\b|identity\.host$|people\.not_recorded|review\.signed_by|security\.(copies|lock_horizon)"
+    r"|scope\.(host|repositories|policies\.\d+\.(source|protects|repository|schedule|keeps))"
+    r"|(rto|rpo)\.policies\.\d+\.prediction\.(low|expected|high)_us$"
+)
+"""What is no figure of the ledger: words of the configuration and of standards; and what is compared to
+some microseconds, for logarithms."""
+
+
+def leaves(value, place=""):
+    """Yield the way to each value that is no object or list."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, said in inner:
+        way = f"{place}.{name}".strip(".")
+        if isinstance(said, dict | list):
+            yield from leaves(said, way)
+        elif not WORDS.match(way):
+            yield way
+
+
+def changed(report, way):
+    """Return a report in which one value is another."""
+    made = copy.deepcopy(report)
+    *names, last = [int(name) if name.isdigit() else name for name in way.split(".")]
+    inner = made
+    for name in names:
+        inner = inner[name]
+    was = inner[last]
+    if isinstance(was, bool):
+        inner[last] = not was
+    elif isinstance(was, int):
+        inner[last] = was + 1
+    else:
+        inner[last] = f"{was}x" if was else "x"
+    return made
+
+
+def unnoticed(tool, report, files, ways):
+    """Return the values that may be changed without being found."""
+    lines = [json.loads(line) for line in files["ledger.jsonl"].splitlines()]
+    events = [line for line in lines if line["type"] == "event"]
+    roots, missed = tool.roots_of(events), []
+    tool.check_report(report, events, roots, "2026Q4")
+    for way in ways:
+        try:
+            tool.check_report(changed(report, way), events, roots, "2026Q4")
+        except (tool.WrongError, *tool.MALFORMED):
+            continue
+        missed.append(way)
+    return missed
+
+
+def test_whatever_value_is_changed_is_found(tool, report, files):
+    """Of all values of a report but words that come from elsewhere, sixty at random."""
+    ways = random.Random(4).sample([*leaves(report)], 60)
+    assert unnoticed(tool, report, files, ways) == []
+
+
+@pytest.mark.soak
+def test_every_value_that_is_changed_is_found(tool, report, files):
+    """All of them, one after the other."""
+    ways = [*leaves(report)]
+    assert len(ways) > 2000
+    assert unnoticed(tool, report, files, ways) == []
+
+
+def test_the_verifier_hashes_and_draws_as_drkeeper_does(tool):
+    """Its BLAKE3 is the one of the package, for all that it hashes, and wherever the output is read."""
+    for length in (0, 1, 32, 63, 64):
+        data = bytes(range(length))
+        assert tool.blake3(data) == blake3(data).digest()
+        assert tool.blake3(data, 8, 8) == blake3(data).digest(length=8, seek=8)
+        assert tool.blake3(data, 100, 60) == blake3(data).digest(length=100, seek=60)
 
 
 def test_last_quarters_evidence_is_found(world, scope, files, judge):

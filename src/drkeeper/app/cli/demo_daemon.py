@@ -41,6 +41,7 @@ repository: {repository}
 drill:
   probes:
     - file: {project}/data.bin
+      name: large-file
       min: 8 MiB
 """
 
@@ -60,6 +61,7 @@ drill:
       name: newest-order
       max_age: 40s
     - file: {database}
+      name: database-file
       min: 4 KiB
 """
 
@@ -246,7 +248,7 @@ def _is_green(seen: Overview) -> bool:
         seen.daemon_alive
         and not all_conditions(seen)
         and not seen.alarms
-        and all(policy.state in _GOOD for policy in seen.policies)
+        and all(policy.state in _GOOD and policy.points.durable for policy in seen.policies)
     )
 
 

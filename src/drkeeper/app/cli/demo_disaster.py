@@ -1,7 +1,10 @@
 """The third part of ``drkeeper demo``: drills, the loss of the machine, and what is left of it."""
 
 import json
+import shlex
 import shutil
+import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +23,11 @@ from drkeeper.reports.quarters import quarter_of
 PROMISED_RPO: Final = timedelta(seconds=40)
 PROMISED_RTO: Final = timedelta(minutes=1)
 """What the policy of the shop promises. Source: demo_daemon.py."""
+_FIRST_LINES: Final = 2
 _SELLING_S: Final = 3.0
+_MEMBER: Final = "drkeeper-report-{}"
+"""Folder in a bundle. Source: docs/evidence.md, "The bundle"."""
+_ACTION: Final = "Keep a second copy in another place"
 _LEDGER: Final = "SELECT kind, policy, verdict, achieved_rto_s FROM drills ORDER BY id"
 
 
@@ -52,6 +59,7 @@ class DisasterDemo:
         self._story = story
         self._places = places
         self._shop = shop
+        self._signers: list[str] = []
 
     def drill(self) -> None:
         """Prove that the shop comes back, on this machine and on none.
@@ -59,12 +67,15 @@ class DisasterDemo:
         Raises:
             DrkeeperError: It was not proven.
         """
-        story = self._story
+        story, kit = self._story, ("--identity", str(self._places.kit))
         story.step("Would it come back, and how fast? A drill restores it, and asks it questions")
         story.drkeeper("drill", "shop", "--kind", "restore")
         story.fact("(a negative control damages what was restored: the probes must see it)")
+        story.drkeeper("drill", "project", "--at", "random", lines=_FIRST_LINES)
         story.step("And without this machine? A drill with the store and the recovery kit alone")
-        story.drkeeper("drill", "shop", "--kind", "bare", "--identity", str(self._places.kit))
+        story.drkeeper("drill", "--kind", "key", *kit, lines=1)
+        story.drkeeper("drill", "shop", "--kind", "bare", *kit)
+        self._note_signer()
 
     def lose(self, pull_the_plug: Callable[[], None]) -> None:
         """Let the machine be gone, daemon and all.
@@ -137,7 +148,10 @@ class DisasterDemo:
         with self._shop.open():
             story.clock.sleep(_SELLING_S)
             story.drkeeper("backup", "--all")
-            story.drkeeper("drill", "--all")
+            story.drkeeper("drill", "--all", "--kind", "mass")
+        self._note_signer()
+        story.step("What is to change is written down, and stands in every report until it is done")
+        story.drkeeper("action", "open", _ACTION, "--owner", "Ada", "--policy", "project")
         story.step("The ledger came back with the machine: its history, signed, is in the store")
         story.drkeeper("ledger", "verify", "--storage", "--identity", str(self._places.kit))
         story.drkeeper("ledger", "query", _LEDGER)
@@ -166,6 +180,35 @@ class DisasterDemo:
                 "the report does not say that all drills were proven", hint="Report this."
             )
         return written.with_suffix(".html")
+
+    def verify(self) -> None:
+        """Let a stranger verify a bundle, with nothing of drkeeper's but what is in it.
+
+        Raises:
+            DrkeeperError: It was not found to be what it says.
+        """
+        story, home = self._story, self._places.home
+        quarter = str(quarter_of(story.clock.now()))
+        bundle = home / "evidence.tar"
+        story.step("And who does not believe it? The signed events go along, with their verifier")
+        story.drkeeper("report", "-q", "--quarter", quarter, "--bundle", "--output", str(bundle))
+        words = [f"{_MEMBER.format(quarter)}/verify_report.py", str(bundle), "--quarter", quarter]
+        words += [word for key in dict.fromkeys(self._signers) for word in ("--key", key)]
+        story.command(shlex.join(["tar", "-C", str(home), "-xf", str(bundle)]))
+        with tarfile.open(bundle) as tar:
+            tar.extractall(home, filter="data")
+        words[0] = str(home / words[0])
+        story.program([sys.executable, "-I", *words], shown=[sys.executable, *words])
+        story.fact(
+            "(the keys are those of the machine that was lost and of the one that it is now)"
+        )
+
+    def _note_signer(self) -> None:
+        """Note the public key with which this machine signs, as an auditor does beforehand."""
+        listed = self._story.asked("key", "list")
+        self._signers += [
+            str(each["key"]) for each in listed if each.get("kind") == "signer" and each["host"]
+        ]
 
     def _compare_project(self) -> None:
         before, after = self._places.witness / "project", self._places.project

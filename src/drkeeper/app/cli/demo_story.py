@@ -1,9 +1,10 @@
 """How ``drkeeper demo`` speaks, and how it does what a user does: by the command line."""
 
+import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from drkeeper.app.cli.output import Output
@@ -50,17 +51,36 @@ class Story:
         begun = self.clock.monotonic()
         return work(), self.clock.monotonic() - begun
 
-    def drkeeper(self, *words: str) -> list[str]:
-        """Show a command, run it as a process of its own, and show what it says; return that.
+    def drkeeper(self, *words: str, lines: int | None = None) -> None:
+        """Show a command, run it as a process of its own, and show what it says.
+
+        Args:
+            words: What comes after the name of the program.
+            lines: How many lines are shown; ``None`` for all.
 
         Raises:
             DrkeeperError: It ended otherwise than with 0.
         """
-        shown = shlex.join(["drkeeper", *words])
-        self.command(shown)
-        said: list[str] = []
+        argv = [sys.executable, "-P", "-m", "drkeeper", *words]
+        self.program(argv, shown=["drkeeper", *words], lines=lines)
+
+    def program(
+        self, argv: Sequence[str], *, shown: Sequence[str], lines: int | None = None
+    ) -> None:
+        """Do the same with any program.
+
+        Args:
+            argv: The program and its arguments.
+            shown: The same as a user types it.
+            lines: As above.
+
+        Raises:
+            DrkeeperError: As above.
+        """
+        self.command(shlex.join(shown))
+        left = 0
         with subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-m", "drkeeper", *words],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,14 +89,36 @@ class Story:
             errors="backslashreplace",
         ) as child:
             try:
-                for line in child.stdout or ():
-                    said.append(line.rstrip("\n"))
-                    self.fact(said[-1])
+                for number, line in enumerate(child.stdout or ()):
+                    if lines is None or number < lines:
+                        self.fact(line.rstrip("\n"))
+                    else:
+                        left += 1
             except BaseException:
                 child.terminate()
                 raise
+        if left:
+            self.fact(f"  ({left} more lines)")
         if child.returncode:
             raise DrkeeperError(
-                f"{shown} ended with {child.returncode}", hint="Read what it says above."
+                f"{shlex.join(shown)} ended with {child.returncode}",
+                hint="Read what it says above.",
             )
-        return said
+
+    def asked(self, *words: str) -> list[dict[str, object]]:
+        """Ask drkeeper something in passing, without showing it; return the objects it answers.
+
+        Raises:
+            DrkeeperError: It does not answer.
+        """
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-P", "-m", "drkeeper", *words, "--json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=dict(self._variables),
+            encoding="utf-8",
+            check=False,
+        )
+        if done.returncode:
+            raise DrkeeperError(f"drkeeper {words[0]} ended with {done.returncode}")
+        return [json.loads(line) for line in done.stdout.splitlines()]

@@ -311,7 +311,7 @@ def finding_made_light_of(report):
     report["review"]["findings"][0]["weight"] = "warn"
 
 
-def tested_after_all(report):
+def all_was_tested(report):
     report["scope"]["not_tested"].pop(0)
 
 
@@ -355,7 +355,7 @@ FORGERIES = {
     drill_shown_twice: "results.drills",
     finding_left_out: "review.findings",
     finding_made_light_of: "review.findings[0]",
-    tested_after_all: "scope.not_tested",
+    all_was_tested: "scope.not_tested",
     as_recorded_after_all: "scope.policies[2].as_recorded is true in the report; by the events",
     a_quiet_day: "timeline.calendar",
     fault_caught_by_another: "controls.planted[0].caught",

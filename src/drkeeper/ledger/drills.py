@@ -26,7 +26,7 @@ from drkeeper.ledger.rows import (
     shown_from_row,
 )
 from drkeeper.ledger.tables import drill, key_drill, phase, probe
-from drkeeper.model.drill import Shown, verdict_of
+from drkeeper.model.drill import DrillKind, Shown, verdict_of
 from drkeeper.model.drill_record import Drill, DrillEnd, DrillPlan, KeyDrill
 
 
@@ -149,13 +149,15 @@ class Drills(Records):
                 dict(rows_of(connection, said, said_from_row)),
             )
 
-    def newest_drills(self) -> dict[str, datetime]:
-        """Return, by policy, when its newest drill was planned that was its own."""
+    def newest_drills(self, kind: DrillKind | None = None) -> dict[str, datetime]:
+        """Return, by policy, when its newest drill was planned that was its own; of a kind, if given."""
         query = (
             select(drill.c.policy, func.max(drill.c.planned_at).label("planned_at"))
             .where(drill.c.policy.is_not(None))
             .group_by(drill.c.policy)
         )
+        if kind is not None:
+            query = query.where(drill.c.kind == kind.value)
         return dict(self._read(query, _planned))
 
     def record_key_drill(self, made: KeyDrill) -> None:

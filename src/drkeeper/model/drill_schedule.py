@@ -11,12 +11,23 @@ WEEKLY: Final = "weekly on sun at 05:00"
 """When drills take place unless the policy says otherwise. Source: design; at night, and every week."""
 
 
+QUARTERLY: Final = "quarterly on 1 at 06:00"
+"""When bare drills take place where there is a kit. Source: design; once in each report."""
+
+
+def default_bare_schedule() -> Schedule:
+    """Return when bare drills take place unless the policy says otherwise."""
+    return parse_schedule(QUARTERLY)
+
+
 def default_schedule() -> Schedule:
     """Return when drills take place unless the policy says otherwise."""
     return parse_schedule(WEEKLY)
 
 
-def drill_due(policy: Policy, since: datetime, now: datetime) -> datetime | None:
+def drill_due(
+    policy: Policy, since: datetime, now: datetime, *, bare: bool = False
+) -> datetime | None:
     """Return the slot of a drill that should have begun by now; ``None`` when there is none.
 
     Of slots that were missed one is made up for, as with runs. A pause or a closed window of the policy
@@ -26,8 +37,9 @@ def drill_due(policy: Policy, since: datetime, now: datetime) -> datetime | None
         policy: Whose drill.
         since: When its last drill was planned; before the first one, since when it could be drilled.
         now: The present.
+        bare: Ask for the drill from store and kit alone; ``since`` is about those then.
     """
-    schedule = policy.drill.schedule
+    schedule = policy.drill.bare if bare else policy.drill.schedule
     if schedule is None:
         return None
     slot = next_run(schedule, policy.zone, since - policy.offset) + policy.offset

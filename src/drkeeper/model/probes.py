@@ -252,6 +252,9 @@ class DrillTerms(msgspec.Struct, frozen=True):
         longest: Longest time of one program in scratch.
         processes: Most processes of one program in scratch.
         schedule: When the daemon drills it; ``None`` for only by hand.
+        readable: Files and directories that commands may read, beside the system's programs.
+        bare: When the daemon drills it from store and kit alone; ``None`` for only by hand.
+        kit: The recovery kit's file, for bare drills by the daemon.
     """
 
     probes: Probes = msgspec.field(default_factory=Probes)
@@ -260,3 +263,6 @@ class DrillTerms(msgspec.Struct, frozen=True):
     longest: timedelta = timedelta(hours=6)
     processes: int = 256
     schedule: Schedule | None = None
+    readable: tuple[str, ...] = ()
+    bare: Schedule | None = None
+    kit: str | None = None

@@ -200,6 +200,13 @@ class Explained:
             yield "No drill of it is scheduled: it is proven when somebody runs drkeeper drill."
         else:
             yield f"The daemon drills it {in_words(terms.schedule)}, where a key that reads is at hand."
+        if terms.bare is not None and terms.kit is not None:
+            when, kit = in_words(terms.bare), safe(terms.kit)
+            yield f"From the store and the kit {kit} alone, it does so {when}."
+            if self.here and not os.access(terms.kit, os.R_OK):
+                yield f"  WARNING: {kit} cannot be read on this machine."
+        else:
+            yield "From store and kit alone, it is drilled by hand: drkeeper drill --kind bare."
         if not len(terms.probes):
             yield "A drill compares every byte with the manifest; the policy asks nothing more."
             return
@@ -248,6 +255,7 @@ class Explained:
             },
             "notify": list(policy.notify),
             "drill_schedule": str(policy.drill.schedule) if policy.drill.schedule else None,
+            "bare_drill_schedule": str(policy.drill.bare) if policy.drill.bare else None,
             "probes": [
                 {
                     "name": probe.name,

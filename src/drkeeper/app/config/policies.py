@@ -10,7 +10,7 @@ import msgspec
 
 from drkeeper.app.config.checking import Location, problem_at
 from drkeeper.app.config.document import Document
-from drkeeper.app.config.probes import drill_terms, wrong_probes
+from drkeeper.app.config.probes import drill_terms, wrong_drills
 from drkeeper.app.config.problems import Mark, Problem, did_you_mean
 from drkeeper.app.config.schema import (
     HookSection,
@@ -178,7 +178,7 @@ def contradictions(file: PolicyFile, document: Document, around: Surroundings) -
             *_timing(file, around),
             *_keeping(file),
             *_hooking(file),
-            *wrong_probes(file),
+            *wrong_drills(file),
         )
     ]
     return sorted(found, key=lambda problem: problem.mark or Mark(0, 0))

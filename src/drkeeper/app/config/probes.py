@@ -6,7 +6,7 @@ from typing import Final
 from drkeeper.app.config.checking import Location
 from drkeeper.app.config.fields import Bytes
 from drkeeper.app.config.schema import PolicyFile, ProbeSection
-from drkeeper.model.drill_schedule import default_schedule
+from drkeeper.model.drill_schedule import default_bare_schedule, default_schedule
 from drkeeper.model.probes import (
     TIMEOUT,
     CommandProbe,
@@ -28,6 +28,11 @@ _BELONGING: Final = {
 _TAKEN: Final = frozenset({"bytes", "start"})
 """Names of probes that are always there."""
 
+_NEVER_READABLE: Final = ("/proc", "/sys", "/dev", "/run", "/tmp")  # noqa: S108 - to refuse it
+"""Trees of which a sandbox has its own, or whose files are doors to what runs outside."""
+_NOT_WHOLE: Final = frozenset({"/", "/etc", "/root", "/home", "/var"})
+"""Directories that hold secrets of many programs; what lies in them may be named one by one."""
+
 _Found = Iterator[tuple[Location, str]]
 
 
@@ -35,6 +40,7 @@ def drill_terms(file: PolicyFile) -> DrillTerms:
     """Return what the keys below ``drill`` mean; they have been found right."""
     section = file.drill
     said = "schedule" in section.model_fields_set
+    said_bare = "bare" in section.model_fields_set or section.kit is None
     named = list(zip(names_of(file), section.probes, strict=True))
     return DrillTerms(
         probes=Probes(
@@ -47,6 +53,9 @@ def drill_terms(file: PolicyFile) -> DrillTerms:
         longest=section.limits.time,
         processes=section.limits.processes,
         schedule=section.schedule if said else default_schedule(),
+        readable=tuple(section.readable),
+        bare=section.bare if said_bare else default_bare_schedule(),
+        kit=section.kit,
     )
 
 
@@ -56,6 +65,24 @@ def names_of(file: PolicyFile) -> list[str]:
         each.name or f"{_kind(each) or 'probe'}-{number}"
         for number, each in enumerate(file.drill.probes, start=1)
     ]
+
+
+def wrong_drills(file: PolicyFile) -> _Found:
+    """Find out what is wrong with how a policy wants to be drilled."""
+    yield from wrong_probes(file)
+    for index, path in enumerate(file.drill.readable):
+        if f"{path}/".startswith(tuple(f"{each}/" for each in _NEVER_READABLE)):
+            yield ("drill", "readable", index), f"a sandbox has a {path} of its own, or none"
+        elif path in _NOT_WHOLE:
+            yield ("drill", "readable", index), f"{path} holds too much; name what is needed in it"
+    if file.drill.bare is not None and file.drill.kit is None:
+        yield (
+            ("drill", "bare"),
+            (
+                "a bare drill by the daemon needs the recovery kit; name its file with kit, or run "
+                "drkeeper drill --kind bare where the kit is"
+            ),
+        )
 
 
 def wrong_probes(file: PolicyFile) -> _Found:

@@ -265,6 +265,12 @@ class DrillSection(Strict):
     """Questions to the restored data, beyond those that are always asked."""
     scratch: AbsolutePath | None = None
     """Directory below which drills restore; default: scratch in the cache folder."""
+    readable: list[AbsolutePath] = Field(default_factory=list, max_length=100)
+    """Files and directories that commands may read in the sandbox, beside the system's programs."""
+    kit: AbsolutePath | None = None
+    """File of the recovery kit, for bare drills by the daemon; only where nothing is backed up."""
+    bare: DrillScheduleText = None
+    """When the daemon drills it from store and kit alone, or never; default: quarterly, with a kit."""
     limits: DrillLimitsSection = Field(default_factory=DrillLimitsSection)
     """What one program may use while a restore is proven."""
 

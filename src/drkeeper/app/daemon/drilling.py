@@ -4,17 +4,30 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.wiring.execution import Log
 from drkeeper.clock import Clock
 from drkeeper.errors import DrkeeperError
+from drkeeper.model.drill import DrillKind
 from drkeeper.model.drill_schedule import drill_due
 from drkeeper.model.policy import Policy
 
 LOOK_EVERY: Final = timedelta(minutes=1)
 """How often it is asked whether a drill is due. Source: ours; nobody waits for one."""
+
+
+class Due(NamedTuple):
+    """A drill that is to be begun.
+
+    Attributes:
+        policy: Whose.
+        kit: The recovery kit's file, for a bare one; ``None`` for one with the keys at hand.
+    """
+
+    policy: str
+    kit: str | None = None
 
 
 class Driller:
@@ -26,6 +39,7 @@ class Driller:
     Args:
         start: Starts ``drkeeper drill --json`` for a policy.
         policies: Returns those that this machine can drill: by name, with a key that reads at hand.
+        bare: Returns those that it can drill from store and kit alone.
         books: The ledger.
         is_idle: Whether no run waits or goes on.
         on_end: Called after each drill, so that its outcome is looked at.
@@ -35,9 +49,10 @@ class Driller:
 
     def __init__(  # noqa: PLR0913 - what it is made of, by name
         self,
-        start: "Callable[[str], subprocess.Popen[bytes]]",
+        start: "Callable[[Due], subprocess.Popen[bytes]]",
         *,
         policies: Callable[[], Mapping[str, Policy]],
+        bare: Callable[[], Mapping[str, Policy]],
         books: Books,
         is_idle: Callable[[], bool],
         on_end: Callable[[], None],
@@ -46,12 +61,13 @@ class Driller:
     ) -> None:
         self._start = start
         self._policies = policies
+        self._bare = bare
         self._books = books
         self._is_idle = is_idle
         self._on_end = on_end
         self._clock = clock
         self._log = log
-        self._tried: dict[str, datetime] = {}
+        self._tried: dict[Due, datetime] = {}
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -77,47 +93,50 @@ class Driller:
         """Begin the drill that has been due for longest, if there is a place for it, and see it end."""
         if not self._is_idle():
             return
-        name = self._next()
-        if name is not None:
-            self._drill(name)
+        due = self._next()
+        if due is not None:
+            self._drill(due)
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_EVERY.total_seconds()):
             self.look()
 
-    def _next(self) -> str | None:
-        """Return the policy whose drill has been due for longest."""
-        policies = self._policies()
+    def _next(self) -> Due | None:
+        """Return the drill that has been due for longest."""
+        policies, bare = self._policies(), self._bare()
         try:
             with self._books.opened() as ledger:
                 planned = ledger.newest_drills()
+                planned_bare = ledger.newest_drills(DrillKind.BARE) if bare else {}
                 points = ledger.newest_points()
                 seen = ledger.policies()
         except DrkeeperError:
             return None  # whoever writes to it says so
+        asked = [(Due(name), policy, planned) for name, policy in policies.items()]
+        asked += [(Due(name, each.drill.kit), each, planned_bare) for name, each in bare.items()]
         now = self._clock.now()
-        due: list[tuple[datetime, str]] = []
-        for name, policy in policies.items():
+        slots: list[tuple[datetime, str, Due]] = []
+        for due, policy, begun in asked:
+            name = due.policy
             if name not in points or name not in seen:
                 continue  # there is nothing to restore yet
+            first = seen[name].first_seen_at
             # One that could not even be planned is not tried again before its next slot.
-            since = max(
-                planned.get(name, seen[name].first_seen_at),
-                self._tried.get(name, seen[name].first_seen_at),
-            )
-            slot = drill_due(policy, since, now)
+            since = max(begun.get(name, first), self._tried.get(due, first))
+            slot = drill_due(policy, since, now, bare=due.kit is not None)
             if slot is not None:
-                due.append((slot, name))
-        return min(due)[1] if due else None
+                slots.append((slot, name, due))
+        return min(slots, key=lambda each: each[:2])[2] if slots else None
 
-    def _drill(self, name: str) -> None:
-        self._tried[name] = self._clock.now()
+    def _drill(self, due: Due) -> None:
+        self._tried[due] = self._clock.now()
+        name, kind = due.policy, "restore" if due.kit is None else "bare"
         try:
-            child = self._start(name)
+            child = self._start(due)
         except OSError as error:
-            self._log("drill.unstarted", policy=name, error=str(error))
+            self._log("drill.unstarted", policy=name, kind=kind, error=str(error))
             return
-        self._log("drill.begun", policy=name, pid=child.pid)
+        self._log("drill.begun", policy=name, kind=kind, pid=child.pid)
         with self._lock:
             self._child = child
             if self._ended.is_set():
@@ -127,5 +146,5 @@ class Driller:
         finally:
             with self._lock:
                 self._child = None
-        self._log("drill.ended", policy=name, code=child.returncode)
+        self._log("drill.ended", policy=name, kind=kind, code=child.returncode)
         self._on_end()

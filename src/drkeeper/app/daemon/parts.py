@@ -13,7 +13,7 @@ from drkeeper.app.daemon.assessing import LOOK_EVERY, Assessor, Rounder
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.daemon.clockwork import Clockwork
 from drkeeper.app.daemon.concerns import Concerns
-from drkeeper.app.daemon.drilling import Driller
+from drkeeper.app.daemon.drilling import Driller, Due
 from drkeeper.app.daemon.keeping import Keeper
 from drkeeper.app.daemon.loud import log
 from drkeeper.app.daemon.policies import Accepted
@@ -27,7 +27,7 @@ from drkeeper.app.daemon.watchdog import Actions, Patience, Watchdog
 from drkeeper.app.daemon.window import Window
 from drkeeper.app.wiring.channels import Courier
 from drkeeper.app.wiring.children import Program, start_program, this_program
-from drkeeper.app.wiring.drillable import drillable
+from drkeeper.app.wiring.drillable import drillable, drillable_bare
 from drkeeper.app.wiring.ends import Ended
 from drkeeper.app.wiring.execution import Executor, Surroundings
 from drkeeper.app.wiring.ownership import looks_after
@@ -286,6 +286,7 @@ class Parts:
         return Driller(
             self._start_drill,
             policies=lambda: drillable(self._in_force.configuration()),
+            bare=lambda: drillable_bare(self._in_force.configuration()),
             books=self._drill_books,
             is_idle=self.executor.idle,
             on_end=self._look_rounds.call,
@@ -293,10 +294,12 @@ class Parts:
             log=log,
         )
 
-    def _start_drill(self, policy: str) -> "subprocess.Popen[bytes]":
+    def _start_drill(self, due: Due) -> "subprocess.Popen[bytes]":
         program = self._program.reading(self._in_force.configuration().locations.accepted)
         options = ["--config", str(program.settings), "--json", "--parent", str(os.getpid())]
-        return start_program(program, [*program.words, "drill", *options, "--", policy])
+        if due.kit is not None:
+            options += ["--kind", "bare", "--identity", due.kit]
+        return start_program(program, [*program.words, "drill", *options, "--", due.policy])
 
     @cached_property
     def verifier(self) -> Verifier:

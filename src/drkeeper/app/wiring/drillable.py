@@ -22,3 +22,12 @@ def drillable(configuration: Configuration) -> dict[str, Policy]:
         for name, policy in configuration.policies.items()
         if policy.drill.schedule is not None and policy.repository in read
     }
+
+
+def drillable_bare(configuration: Configuration) -> dict[str, Policy]:
+    """Return the policies that are to be drilled from store and kit alone, and whose kit is named."""
+    return {
+        name: policy
+        for name, policy in configuration.policies.items()
+        if policy.drill.bare is not None and policy.drill.kit is not None
+    }

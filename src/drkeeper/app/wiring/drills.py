@@ -47,6 +47,9 @@ NOT_PROVEN: Final = VerificationError.exit_code
 _LEAST_DISK: Final = 64 * 1024 * 1024
 """What one program may write at least, however little was restored. Source: ours."""
 
+_MOST_SAID: Final = 16 * 1024 * 1024
+"""What is kept of an output: the answer about a database of 200,000 tables. Source: ours."""
+
 ADVICE: Final = {
     Verdict.TOO_OLD: "Run drkeeper status to see why the newest recovery point is so old.",
     Verdict.TOO_SLOW: "Look at the longest phase above; bandwidth and the scratch disk decide most.",
@@ -251,8 +254,10 @@ def _scratch(
         wall=terms.longest,
         disk_bytes=max(_LEAST_DISK, int(needed_bytes * (ROOM - 1))),
         processes=terms.processes,
+        output_bytes=_MOST_SAID,
     )
-    return open_scratch(where, kind=None, limits=limits, clock=clock)
+    readable = [Path(each) for each in terms.readable]
+    return open_scratch(where, kind=None, limits=limits, clock=clock, readable=readable)
 
 
 def _both(pulse: Pulse, on_progress: OnProgress, step: Progress) -> None:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from doubles.clock import FakeClock
 from doubles.drilling import plan
 from doubles.ledgers import ledger_at, recovery_point
-from drkeeper.app.daemon.drilling import Driller
+from drkeeper.app.daemon.drilling import Driller, Due
 from drkeeper.errors import LedgerBusyError
-from drkeeper.model.drill_schedule import default_schedule
+from drkeeper.model.drill import DrillKind
+from drkeeper.model.drill_schedule import default_bare_schedule, default_schedule
 from drkeeper.model.policy import FilesSource, Policy
 from drkeeper.model.probes import DrillTerms
 
@@ -39,12 +41,14 @@ class World:
             )
             for name in ("home", "shop")
         }
+        self.bare = {}
         self.busy = self.broken = False
         self.begun, self.ended, self.told = [], [], []
         self.program = program
         self.driller = Driller(
             self.start,
             policies=lambda: self.policies,
+            bare=lambda: self.bare,
             books=self,
             is_idle=lambda: not self.busy,
             on_end=lambda: self.ended.append(self.clock.now()),
@@ -61,10 +65,11 @@ class World:
         with ledger_at(self.path, clock=self.clock) as ledger:
             yield ledger
 
-    def start(self, name):
-        self.begun.append(name)
+    def start(self, due):
+        self.begun.append(due.policy if due.kit is None else due)
+        kind = DrillKind.RESTORE if due.kit is None else DrillKind.BARE
         with self.opened() as ledger:
-            ledger.plan_drill(plan(policy=name))
+            ledger.plan_drill(plan(policy=due.policy, kind=kind))
         return subprocess.Popen(
             [sys.executable, "-c", self.program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -102,6 +107,19 @@ def test_what_is_due_is_drilled_once_and_one_by_one(world):
     assert len(world.begun) == 3
 
 
+def test_a_bare_drill_has_a_schedule_of_its_own(world):
+    """Once a quarter, with the kit that the policy names; a weekly drill does not stand in for it."""
+    terms = DrillTerms(schedule=None, bare=default_bare_schedule(), kit="/safe/kit.txt")
+    world.bare = {"home": replace(world.policies["home"], drill=terms)}
+    for days, bare in ((10, 0), (40, 1), (8, 1), (90, 2)):  # to December, January, January, April
+        world.clock.advance(days * DAY)
+        for _ in range(4):
+            world.driller.look()
+        found = [each for each in world.begun if isinstance(each, Due)]
+        assert found == [Due("home", "/safe/kit.txt")] * bare
+    assert len(world.begun) - len(found) == 2 * 4
+
+
 def test_backups_come_first(world):
     """While a backup waits or runs, no drill begins."""
     world.clock.advance(DAY)
@@ -129,8 +147,8 @@ def test_what_cannot_be_drilled_is_left_alone(tmp_path):
 def test_a_drill_that_does_not_start_waits_for_its_next_slot(world):
     """It is said in the log, and not tried again every minute."""
 
-    def refuse(name):
-        world.begun.append(name)
+    def refuse(due):
+        world.begun.append(due.policy)
         raise OSError("no process")
 
     world.driller._start = refuse
@@ -153,4 +171,4 @@ def test_a_drill_that_goes_on_is_ended_with_the_daemon(tmp_path):
     world.driller.end(timedelta(seconds=10))
     looking.join(10)
     assert not looking.is_alive()
-    assert world.told[-1] == ("drill.ended", {"policy": "home", "code": -15})
+    assert world.told[-1] == ("drill.ended", {"policy": "home", "kind": "restore", "code": -15})

@@ -59,7 +59,7 @@ LARGE_BYTES = 8 * 1024 * 1024
     "--watch",
     "seconds",
     type=click.FloatRange(0, 3600),
-    default=50,
+    default=40,
     show_default=True,
     metavar="SECONDS",
     help="Watch the daemon for so long.",

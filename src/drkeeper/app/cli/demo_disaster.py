@@ -94,6 +94,7 @@ class DisasterDemo:
         """Keep copies that drkeeper knows nothing of, and remove the machine."""
         places, story = self._places, self._story
         books, at = self._shop.read(), story.clock.now()
+        self._shop.copy(places.witness / "shop.db")
         shutil.copytree(places.project, places.witness / "project", symlinks=True)
         shutil.rmtree(places.machine)
         story.fact(f"what is left: the store, {places.store}")
@@ -115,6 +116,7 @@ class DisasterDemo:
         story.step("A new machine, with nothing but drkeeper: the store and the kit must do")
         begun = story.clock.monotonic()
         story.drkeeper("rescue", *kit, "--take-over")
+        story.fact("(nothing is in the way on this machine: everything may go back in its place)")
         for policy in ("project", "shop"):
             story.drkeeper("restore", policy, *kit, "--in-place", "--yes")
         story.step("Is it what it was? Compared with copies, without drkeeper's help")
@@ -172,7 +174,7 @@ class DisasterDemo:
         for form in forms:
             path = written.with_suffix(f".{form}")
             story.drkeeper(
-                "report", "--from", str(written), "--format", form, "--output", str(path)
+                "report", "-q", "--from", str(written), "--format", form, "--output", str(path)
             )
         drills = json.loads(written.read_bytes())["results"]["drills"]
         if not drills or any(each["verdict"] != "proven" for each in drills):
@@ -198,7 +200,8 @@ class DisasterDemo:
         with tarfile.open(bundle) as tar:
             tar.extractall(home, filter="data")
         words[0] = str(home / words[0])
-        story.program([sys.executable, "-I", *words], shown=[sys.executable, *words])
+        argv = [sys.executable, "-I", *words]
+        story.program(argv, shown=argv)
         story.fact(
             "(the keys are those of the machine that was lost and of the one that it is now)"
         )

@@ -110,6 +110,11 @@ class Shop:
                     f"{self._database} cannot be read: {error}", hint="Report this."
                 ) from error
 
+    def copy(self, to: Path) -> None:
+        """Copy the database, with nothing of drkeeper's."""
+        with closing(self._connect()) as bank, closing(sqlite3.connect(to)) as other:
+            bank.backup(other)
+
     def _go_on(self, closed: threading.Event) -> None:
         try:
             with closing(self._connect()) as bank:

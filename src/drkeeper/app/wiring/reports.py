@@ -13,6 +13,7 @@ from drkeeper.app.wiring.repositories import Passphrase
 from drkeeper.app.wiring.runs import ledger_place, open_run_ledger
 from drkeeper.clock import Clock
 from drkeeper.errors import ConfigurationError
+from drkeeper.model.policy import Policy
 from drkeeper.model.schedule import in_words
 from drkeeper.reports.form import FORM, json_bytes
 from drkeeper.reports.quarters import Quarter, quarter_from_text
@@ -162,9 +163,7 @@ def scope_of(configuration: Configuration) -> Scope:
             source=policy.source.kind,
             protects=tuple(policy.source.paths),
             repository=policy.repository,
-            schedule=""
-            if policy.schedule is None
-            else f"{in_words(policy.schedule)} ({policy.zone_name})",
+            schedule=_schedule(policy),
             keeps=tuple(policy.retention.in_words()),
             rpo=policy.objectives.rpo,
             rto=policy.objectives.rto,
@@ -183,6 +182,12 @@ def scope_of(configuration: Configuration) -> Scope:
     return Scope(
         host=configuration.host, policies=tuple(policies), repositories=tuple(repositories)
     )
+
+
+def _schedule(policy: Policy) -> str:
+    if policy.schedule is not None:
+        return f"{in_words(policy.schedule)} ({policy.zone_name})"
+    return "as often as the RPO needs" if policy.objectives.rpo is not None else ""
 
 
 def _reading(configuration: Configuration, clock: Clock) -> "Ledger":

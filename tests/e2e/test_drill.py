@@ -85,6 +85,14 @@ def test_an_answer_that_is_wrong_is_unsound(shop):
     assert "shop: UNSOUND: probe orders failed: expected at least 501, found 500" in result.stdout
 
 
+@pytest.mark.parametrize("kind", ["random", "oldest"])
+def test_a_kind_may_say_of_which_point(installed, kind):
+    """``--kind oldest`` is a restore of the oldest point, as ``--at oldest`` is."""
+    installed.done("drill", "files", "--kind", kind)
+    said = installed.lines("ledger", "query", "SELECT kind, choice FROM drills")
+    assert said[0]["row"] == {"kind": "restore", "choice": kind}
+
+
 def test_many_at_once(shop):
     """One row for the whole, one for each policy, linked by the number of the whole."""
     result = shop.run("drill", "--all", "--kind", "mass", "--json")
@@ -139,6 +147,7 @@ def test_each_key_opens_what_it_must(installed):
         (["files", "--kind", "bare"], 2, "takes --identity KIT"),
         (["files", "--kind", "key"], 2, "keys belong to a repository"),
         (["files", "--at", "soon"], 2, "--at"),
+        (["files", "--kind", "random", "--at", "oldest"], 2, "contradict each other"),
     ],
 )
 def test_what_cannot_be(installed, arguments, code, told):

@@ -31,6 +31,8 @@ from drkeeper.model.instants import parse_instant
 from drkeeper.model.policy import Policy
 
 _KINDS: Final = (DrillKind.RESTORE, DrillKind.MASS, DrillKind.BARE, DrillKind.KEY)
+_BY_POINT: Final = (Choice.RANDOM.value, Choice.OLDEST.value)
+"""Kinds that are a restore, and say of which point."""
 _CHOICES: Final = {each.value: each for each in Choice if each is not Choice.INSTANT}
 
 
@@ -59,9 +61,10 @@ class _Asked(NamedTuple):
 @click.option("--all", "every", is_flag=True, help="Every configured policy.")
 @click.option(
     "--kind",
-    type=click.Choice([kind.value for kind in _KINDS]),
+    type=click.Choice([DrillKind.RESTORE.value, *_BY_POINT, *(kind.value for kind in _KINDS[1:])]),
     default=DrillKind.RESTORE.value,
-    help="restore; mass: many at once; bare: from store and kit alone; key: the keys at hand.",
+    help="restore; random, oldest: as --at; mass: many at once; bare: from store and kit alone; "
+    "key: the keys at hand.",
 )
 @click.option(
     "--at",
@@ -88,6 +91,10 @@ def command(policies: tuple[str, ...], *, reach: Reach, **options: Any) -> int: 
     called = this_invocation()
     called.output.steadfast = True
     every, kind, at = options["every"], options["kind"], options["at"]
+    if kind in _BY_POINT:
+        if at not in {Choice.LATEST, kind}:
+            _refuse(f"--kind {kind} and --at {at} contradict each other")
+        kind, at = DrillKind.RESTORE, kind
     asked = _Asked(called, reach, at)
     if options["parent"] is not None:
         end_with_parent(options["parent"])

@@ -286,28 +286,6 @@ def test_completion_offers_policies_and_never_fails(installed):
     assert not result.stderr
 
 
-def test_the_demo_tells_its_story(tmp_path):
-    """All steps, the daemon's too, and it cleans up after itself when asked."""
-    installation = Installation(tmp_path)
-    story = installation.done("demo", "--keep", tmp_path / "demo", "--watch", "3")
-    assert "all equal" in story
-    assert "notes: ok" in story
-    assert "the page says so too" in story
-    assert "FAILURE storage-unreachable: repository primary" in story
-    assert "the alarm is over" in story
-    log = (tmp_path / "demo" / "daemon.log").read_text()
-    assert '"event":"daemon.ended"' in log
-    assert "Traceback" not in log
-    assert "noticed: packs/" in story
-    assert "AGE-SECRET-KEY" not in story
-    bystander = tmp_path / "mine"
-    bystander.mkdir()
-    expect(installation.run("demo", "--clean", bystander), 13)
-    assert bystander.exists()
-    installation.done("demo", "--clean", tmp_path / "demo")
-    assert not (tmp_path / "demo").exists()
-
-
 def test_doctor_finds_what_is_wrong(installed):
     """Every line has a verdict; a failing line makes the exit code 1."""
     installed.done("backup", "files")

@@ -126,7 +126,7 @@ class DisasterDemo:
         seconds = story.clock.monotonic() - begun
         story.fact(f"{len(after.orders)} orders are back, each equal; SQLite finds nothing wrong")
         self._judge(
-            f"the {missing} newest orders are lost, sold after the last backup: RPO achieved",
+            f"orders lost, sold after the last backup: {missing}; RPO achieved",
             at - newest(after),
             PROMISED_RPO,
         )

@@ -112,7 +112,11 @@ class ProvingGround:
     @property
     def bank(self) -> Path:
         """The database that the policy ``bank`` protects."""
-        return self.base / "data" / "bank.db"
+        return self.database("bank")
+
+    def database(self, name: str) -> Path:
+        """Return the database that a policy protects."""
+        return self.base / "data" / f"{name}.db"
 
     def write(self, name: str, data: bytes) -> Path:
         """Put a file into the tree."""
@@ -131,20 +135,21 @@ class ProvingGround:
         )
 
     def policy(self, name: str, **changes: object) -> Policy:
-        """Return the policy of the tree or of the bank."""
+        """Return the policy of the tree, ``home``, or of the database of this name."""
         source = (
-            SqliteSource((str(self.bank),), MINUTE)
-            if name == "bank"
-            else FilesTerms((str(self.tree),))
+            FilesTerms((str(self.tree),))
+            if name == "home"
+            else SqliteSource((str(self.database(name)),), MINUTE)
         )
         return Policy(name, source, "primary", "UTC", UTC, **changes)
 
     def back_up(self, name: str) -> BackupReport:
         """Back a policy up, as a run does."""
         repository = self.open(self.store, host=True)
-        if name == "bank":
-            source = source_of(self.bank, spool=self.base / "copies", clock=self.clock)
-            paths = (os.fsencode(self.bank),)
+        if name != "home":
+            path = self.database(name)
+            source = source_of(path, spool=self.base / "copies", clock=self.clock)
+            paths = (os.fsencode(path),)
         else:
             paths = (os.fsencode(self.tree),)
             source = FilesSource(FilesSpec(paths), clock=self.clock)

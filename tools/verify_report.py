@@ -694,8 +694,12 @@ def people(facts: Facts) -> dict:
     hosts = grouped(facts.news("run"), lambda e: e.body.get("process", {}).get("host", ""))
     owners = grouped(facts.all("action"), lambda e: e.body["owner"])
     return {
-        "machines": [{"machine": n, "events": [e.last for e in hosts[n]]} for n in sorted(hosts)],
-        "owners": [{"owner": n, "events": [e.last for e in owners[n]]} for n in sorted(owners)],
+        "machines": [
+            {"machine": n, "events": sorted(e.last for e in hosts[n])} for n in sorted(hosts)
+        ],
+        "owners": [
+            {"owner": n, "events": sorted(e.last for e in owners[n])} for n in sorted(owners)
+        ],
         "not_recorded": facts.report["people"]["not_recorded"],  # words
     }
 
@@ -786,7 +790,12 @@ def timeline(facts: Facts) -> dict:
         proven = "drill proven" if each.body["verdict"] == "proven" else "drill not proven"
         days.setdefault((each.body["ended_at"][:10], proven), []).append(each)
     calendar = [
-        {"day": day, "outcome": outcome, "count": len(found), "events": [e.last for e in found]}
+        {
+            "day": day,
+            "outcome": outcome,
+            "count": len(found),
+            "events": sorted(e.last for e in found),
+        }
         for (day, outcome), found in sorted(days.items(), key=lambda item: item[0])
     ]
     return {"entries": told, "calendar": calendar}

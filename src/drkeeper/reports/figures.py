@@ -32,6 +32,11 @@ def numbers(records: Iterable[Record]) -> list[int]:
     return sorted(each.last for each in records)
 
 
+def counted(events: Sequence[int], **more: object) -> dict[str, Any]:
+    """Return how many things there are, by their events, in order."""
+    return {"events": [*events], "count": len(events), **more}
+
+
 def figure(records: Sequence[Record], *names: str, **more: object) -> dict[str, Any]:
     """Return figures of some records.
 

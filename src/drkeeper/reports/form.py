@@ -1,5 +1,6 @@
 """The form of a report: its name, its sections, and how it is spelt."""
 
+import io
 import json
 from typing import Any, Final
 
@@ -15,5 +16,9 @@ SECTIONS: Final = (
 
 def json_bytes(report: dict[str, Any]) -> bytes:
     """Spell a report: the one form of it, that digests are of."""
-    text = json.dumps(report, ensure_ascii=True, allow_nan=False, sort_keys=True, indent=1)
-    return f"{text}\n".encode("ascii")
+    encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, sort_keys=True, indent=1)
+    written = io.BytesIO()
+    for part in encoder.iterencode(report):  # a report may name millions of events
+        written.write(part.encode("ascii"))
+    written.write(b"\n")
+    return written.getvalue()

@@ -9,7 +9,8 @@ Source:
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -18,6 +19,7 @@ from drkeeper.crypto.merkle import Tree, leaf_hash
 from drkeeper.errors import IntegrityError
 from drkeeper.ledger.events import GENESIS, Event, digest, hashed_bytes
 from drkeeper.model.instants import exact_rfc3339
+from drkeeper.reports.columns import Points, Succeeded, take_run
 
 _A_READ: Final = 5000
 """Events read at a time. Source: ours; a few megabytes."""
@@ -103,27 +105,33 @@ class History:
     Args:
         origin: Name of the ledger.
         marks: By the instant asked for, how far the chain was then.
-        records: All of them, in the order of their first events.
-        kinds: Kind of each event.
+        taken: What its events say.
+
+    Attributes:
+        kinds: How many events of each kind the quarter has.
+        points: Recovery points by policy.
+        succeeded: Runs of the quarter that did; all others are records.
     """
 
-    def __init__(
-        self,
-        origin: str,
-        marks: Mapping[datetime, Mark],
-        records: Iterable[Record],
-        kinds: Sequence[str],
-    ) -> None:
+    def __init__(self, origin: str, marks: Mapping[datetime, Mark], taken: "_Taken") -> None:
         self.origin = origin
         self.marks = marks
-        self.kinds = kinds
+        self.kinds = taken.kinds
+        self.points = taken.points
+        self.succeeded = taken.succeeded
         self._tables: dict[str, list[Record]] = {}
-        for each in records:
+        self._owned: dict[tuple[str, object], list[Record]] = {}
+        for each in taken.records.values():
             self._tables.setdefault(each.table, []).append(each)
+            self._owned.setdefault((each.table, each.body.get("policy")), []).append(each)
 
     def all(self, table: str) -> list[Record]:
         """Return the records of one kind, oldest first."""
         return self._tables.get(table, [])
+
+    def of(self, table: str, policy: str) -> list[Record]:
+        """Return those of one policy."""
+        return self._owned.get((table, policy), [])
 
     def ended(self, table: str, after: int, until: int) -> list[Record]:
         """Return those whose newest event has a number above ``after``, up to ``until``."""
@@ -136,30 +144,27 @@ def read_history(ledger: Reads, stops: Sequence[datetime], since: datetime) -> H
     Args:
         ledger: To be read.
         stops: Instants; the last is the end of what is read.
-        since: One of them. What had its end before is not kept whole: of runs nothing is, of
-            recovery points what tells where they are and how old.
+        since: One of them. Of runs that had their end before, nothing is kept.
 
     Raises:
         IntegrityError: The chain is not sound.
     """
     sizes = _sizes(ledger, {stop: exact_rfc3339(stop) for stop in stops})
     wanted, roots = set(sizes.values()), {0: Mark(0, Tree().root.hex(), GENESIS.hex())}
-    tree, prev, kinds = Tree(), GENESIS, list[str]()
-    records: dict[tuple[str, object], Record] = {}
-    for event in _chain(ledger, max(wanted)):
-        if event.hash != _due(event, len(kinds) + 1, prev):
+    tree, prev, taken = Tree(), GENESIS, _Taken()
+    for number, event in enumerate(_chain(ledger, max(wanted)), 1):
+        if event.hash != _due(event, number, prev):
             raise IntegrityError(
-                f"event {len(kinds) + 1} of the ledger was changed, moved or removed",
+                f"event {number} of the ledger was changed, moved or removed",
                 hint="Run drkeeper ledger verify, and keep the file.",
             )
         tree.add(leaf_hash(hashed_bytes(event)))
         if event.seq in wanted:
             roots[event.seq] = Mark(event.seq, tree.root.hex(), event.hash.hex())
-        kinds.append(event.kind)
         prev = event.hash
-        _take(records, event, old=event.seq <= sizes[since])
+        taken.take(event, old=event.seq <= sizes[since])
     marks = {stop: roots[size] for stop, size in sizes.items()}
-    return History(ledger.origin(), marks, records.values(), kinds)
+    return History(ledger.origin(), marks, taken)
 
 
 def _sizes(ledger: Reads, stops: Mapping[datetime, str]) -> dict[datetime, int]:
@@ -195,37 +200,41 @@ def _due(event: Event, seq: int, prev: bytes) -> bytes:
     return digest(seq, prev, event.at, kind=event.kind, body=event.body)
 
 
-def _take(records: dict[tuple[str, object], Record], event: Event, *, old: bool) -> None:
-    """Put an event with the others about the same thing.
+class _Taken:
+    """What events say, as far as they were read."""
 
-    Args:
-        records: So far.
-        event: The next one.
-        old: Whether it was written before the quarter: of its thing, if that has ended, only what is
-            needed is kept, for there may be millions.
-    """
-    name = _NAMES.get(event.kind)
-    if name is None:
-        return
-    body = json.loads(event.body)
-    table, key_of = name
-    key = key_of(event.seq, body)
-    if old and event.kind == "run.ended":  # nothing follows; not so after run.interrupted
-        records.pop((table, key), None)
-        return
-    if old and table == "point":
-        body = {member: body[member] for member in _POINT_MEMBERS}
-    record = records.setdefault((table, key), Record(table, key, event.at))
-    record.events.append(event.seq)
-    record.body |= body
-    record.at = event.at
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, object], Record] = {}
+        self.points: dict[str, Points] = {}
+        self.succeeded: Succeeded = {}
+        self.kinds: Counter[str] = Counter()
 
+    def take(self, event: Event, *, old: bool) -> None:
+        """Put an event with the others about the same thing.
 
-_POINT_MEMBERS: Final = (
-    *("policy", "repository", "commit_number", "consistent_at", "finished_at"),
-    *("complete", "plain_bytes"),
-)
-"""What is needed of recovery points of earlier quarters."""
+        Args:
+            event: The next one.
+            old: Whether it was written before the quarter.
+        """
+        self.kinds[event.kind] += not old
+        if event.kind not in _NAMES:
+            return
+        body = json.loads(event.body)
+        if event.kind == "recovery_point.recorded":
+            self.points.setdefault(body["policy"], Points()).add(event.seq, body)
+            return
+        table, key_of = _NAMES[event.kind]
+        key = table, key_of(event.seq, body)
+        record = self.records.setdefault(key, Record(*key, event.at))
+        record.events.append(event.seq)
+        record.body |= body
+        record.at = event.at
+        # Nothing follows a run's own word; not so what others believed, run.interrupted.
+        if event.kind == "run.ended" and (old or record.body["state"] == "succeeded"):
+            del self.records[key]
+            if not old:
+                take_run(self.succeeded, event.seq, record.body)
+
 
 _Key = Callable[[int, Body], object]
 
@@ -238,16 +247,12 @@ def _named(name: str) -> _Key:
     return lambda _seq, body: body[name]
 
 
-def _point(_seq: int, body: Body) -> object:
-    return f"{body['repository']}/{body['commit_number']}"
-
-
 _NAMES: Final[dict[str, tuple[str, _Key]]] = {
     "run.begun": ("run", _named("run")),
     "run.claimed": ("run", _named("run")),
     "run.ended": ("run", _named("run")),
     "run.interrupted": ("run", _named("run")),
-    "recovery_point.recorded": ("point", _point),
+    "recovery_point.recorded": ("point", _own),
     "verification.recorded": ("check", _own),
     "policy.seen": ("policy", _named("policy")),
     "alarm.raised": ("alarm", _own),

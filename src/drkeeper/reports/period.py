@@ -57,7 +57,9 @@ class Period:
     def policies(self) -> list[str]:
         """Names of policies that are configured, or that the quarter has something of."""
         found = {each.policy for each in self.scope.policies}
-        for table in ("run", "point", "drill", "incident"):
+        found |= {kind.policy for kind in self.history.succeeded if kind.policy}
+        found |= {name for name in self.history.points if self.points(name)}
+        for table in ("run", "drill", "incident"):
             found |= {name for each in self.ended(table) if (name := each.body.get("policy"))}
         return sorted(found)
 
@@ -68,6 +70,11 @@ class Period:
     def closed(self, table: str, name: str = "ended_at") -> list[Record]:
         """Return the records of things that ended in the quarter."""
         return [each for each in self.ended(table) if each.body.get(name) is not None]
+
+    def points(self, policy: str) -> list[int]:
+        """Return the events of the quarter's recovery points of a policy."""
+        known = self.history.points.get(policy)
+        return [] if known is None else [known.events[at] for at in known.after(self.before.size)]
 
     def of(self, records: Sequence[Record], policy: str) -> list[Record]:
         """Return those of one policy."""

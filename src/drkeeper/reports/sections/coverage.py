@@ -1,10 +1,11 @@
 """Sections about what was covered: scope with all that was not tested, sampling, timeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from drkeeper.crypto.sampling import draw, sample_seed
-from drkeeper.reports.figures import numbers
+from drkeeper.reports.columns import merged
+from drkeeper.reports.figures import counted, numbers
 from drkeeper.reports.history import Record
 from drkeeper.reports.period import Period, is_sound
 
@@ -65,13 +66,20 @@ def _choices(name: str, drills: list[Record]) -> Iterator[dict[str, Any]]:
 
 
 def _never_restored(period: Period, drills: list[Record]) -> Iterator[dict[str, Any]]:
-    tested = {f"{e.body['repository']}/{e.body['commit_number']}" for e in drills}
+    tested = {(e.body["repository"], e.body["commit_number"]) for e in drills}
     for name in period.policies:
-        points = period.of(period.ended("point"), name)
-        rest = [each for each in points if each.key not in tested]
+        known = period.history.points.get(name)
+        if known is None:
+            continue
+        places = known.after(period.before.size)
+        rest = [
+            known.events[at]
+            for at in places
+            if (known.repository(at), known.commits[at]) not in tested
+        ]
         if rest:
-            words = f"{len(rest)} of {len(points)} recovery points were not restored by a drill"
-            yield _gap(f"policy {name}", words, rest)
+            words = f"{len(rest)} of {len(places)} recovery points were not restored by a drill"
+            yield _gap(f"policy {name}", words) | {"events": rest}
 
 
 def _elsewhere(period: Period) -> Iterator[dict[str, Any]]:
@@ -96,7 +104,6 @@ def _gap(subject: str, what: str, records: list[Record] | None = None) -> dict[s
 
 def sampling(period: Period) -> dict[str, Any]:
     """Say which recovery points were drilled, and who chose them."""
-    points = period.ended("point")
     rows = []
     for drill in period.closed("drill"):
         body = drill.body
@@ -115,7 +122,7 @@ def sampling(period: Period) -> dict[str, Any]:
     return {
         "rule": "seed = BLAKE3(root of the newest checkpoint before the plan, number of the drill)",
         "drills": rows,
-        "points_in_quarter": {"events": numbers(points), "count": len(points)},
+        "points_in_quarter": counted(merged([*map(period.points, period.history.points)])),
     }
 
 
@@ -137,12 +144,15 @@ def _drawn(period: Period, drill: Record, seed: bytes) -> str:
 
 def _candidates(period: Period, drill: Record) -> list[int]:
     """Return the points that the ledger knew when the drill was planned."""
+    points = period.history.points.get(drill.body["policy"])
+    if points is None:
+        return []
     return [
-        each.body["commit_number"]
-        for each in period.of(period.history.all("point"), drill.body["policy"])
-        if each.last < drill.events[0]
-        and each.body["complete"]
-        and each.body["repository"] == drill.body["repository"]
+        points.commits[at]
+        for at, event in enumerate(points.events)
+        if event < drill.events[0]
+        and points.complete[at]
+        and points.repository(at) == drill.body["repository"]
     ]
 
 
@@ -181,17 +191,14 @@ def _entry(what: str, on: str, words: str, record: Record, tone: str) -> dict[st
 
 def _calendar(period: Period) -> list[dict[str, Any]]:
     """Count what each day has of each outcome."""
-    days: dict[str, dict[str, list[int]]] = {}
+    days: dict[tuple[str, str], list[Sequence[int]]] = {}
+    for kind, events in period.history.succeeded.items():
+        days.setdefault((kind.day, "succeeded"), []).append(events)
     for table in ("run", "drill"):
         for each in period.closed(table):
-            day = days.setdefault(each.body["ended_at"][:10], {})
             name = f"drill {_proven(each)}" if table == "drill" else each.body["state"]
-            day.setdefault(name, []).append(each.last)
-    return [
-        {"day": day, "outcome": name, "count": len(events), "events": events}
-        for day, found in sorted(days.items())
-        for name, events in sorted(found.items())
-    ]
+            days.setdefault((each.body["ended_at"][:10], name), []).append([each.last])
+    return [counted(merged(days[day, name]), day=day, outcome=name) for day, name in sorted(days)]
 
 
 def _proven(drill: Record) -> str:

@@ -1,9 +1,10 @@
 """Sections about the report itself: identity, people, review, evidence."""
 
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from drkeeper.model.instants import exact_rfc3339
+from drkeeper.reports.columns import merged
 from drkeeper.reports.figures import numbers
 from drkeeper.reports.period import Period
 
@@ -31,16 +32,18 @@ def identity(period: Period) -> dict[str, Any]:
 
 def people(period: Period) -> dict[str, Any]:
     """Say who appears in the ledger: machines that worked, people who own actions."""
-    hosts: dict[str, list[int]] = {}
+    hosts: dict[str, list[Sequence[int]]] = {}
+    for kind, events in period.history.succeeded.items():
+        hosts.setdefault(kind.host, []).append(events)
     for run in period.ended("run"):
         host = run.body.get("process", {}).get("host", "")
-        hosts.setdefault(host, []).append(run.last)
+        hosts.setdefault(host, []).append([run.last])
     owners: dict[str, list[int]] = {}
     for action in period.history.all("action"):
         owners.setdefault(action.body["owner"], []).append(action.last)
     return {
-        "machines": [{"machine": name, "events": hosts[name]} for name in sorted(hosts)],
-        "owners": [{"owner": name, "events": owners[name]} for name in sorted(owners)],
+        "machines": [{"machine": name, "events": merged(hosts[name])} for name in sorted(hosts)],
+        "owners": [{"owner": name, "events": sorted(owners[name])} for name in sorted(owners)],
         "not_recorded": [
             "who declared a drill: drkeeper records the machine that ran it, not the person",
             "whether people, telephone lists and suppliers were exercised",
@@ -64,7 +67,7 @@ def review(period: Period, found: list[dict[str, Any]]) -> dict[str, Any]:
 def evidence(period: Period) -> dict[str, Any]:
     """Say what all of it rests on."""
     first, last = period.before.size, period.last.size
-    counts = Counter(period.history.kinds[first:last])
+    counts = period.history.kinds
     used = {
         (each.body["checkpoint_size"], each.body["checkpoint_root"])
         for each in period.ended("drill")
@@ -76,7 +79,11 @@ def evidence(period: Period) -> dict[str, Any]:
         "hash_before": period.before.hash,
         "hash_last": period.last.hash,
         "root": period.last.root,
-        "kinds": [{"kind_of_event": kind, "number": counts[kind]} for kind in sorted(counts)],
+        "kinds": [
+            {"kind_of_event": kind, "number": counts[kind]}
+            for kind in sorted(counts)
+            if counts[kind]
+        ],
         "checkpoints": [
             {"size": size, "root": root, "events": _planned_on(period, size)}
             for size, root in sorted(used)

@@ -1,9 +1,10 @@
 """Sections about what came of it: results with all that went wrong, issues and what is done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from drkeeper.reports.figures import figure
+from drkeeper.reports.columns import merged
+from drkeeper.reports.figures import counted, figure
 from drkeeper.reports.history import Record
 from drkeeper.reports.period import Period
 
@@ -15,7 +16,7 @@ def results(period: Period) -> dict[str, Any]:
     runs = period.closed("run")
     drills = period.closed("drill")
     return {
-        "runs": [*_counts(runs, "policy", "operation", "state")],
+        "runs": _runs(period, runs),
         "not_succeeded": [_run(each) for each in runs if each.body["state"] != GOOD],
         "open_runs": [
             each.row("run", "policy", "operation", "state", "started_at")
@@ -29,8 +30,38 @@ def results(period: Period) -> dict[str, Any]:
             for each in period.history.all("drill")
             if each.body.get("verdict") is None
         ],
-        "points": [*_counts(period.ended("point"), "policy", "repository", "complete")],
+        "points": _points(period),
     }
+
+
+def _runs(period: Period, others: list[Record]) -> list[dict[str, Any]]:
+    """Count runs by outcome: those that succeeded, and all others."""
+    groups: dict[tuple[str | None, str], list[Sequence[int]]] = {}
+    for kind, events in period.history.succeeded.items():
+        groups.setdefault((kind.policy, kind.operation), []).append(events)
+    names = ("policy", "operation", "state")
+    rows = [
+        counted(merged(parts), **dict(zip(names, (*key, GOOD), strict=True)))
+        for key, parts in groups.items()
+    ]
+    rows += _counts(others, *names)
+    return sorted(rows, key=lambda row: tuple(str(row[name]) for name in names))
+
+
+def _points(period: Period) -> list[dict[str, Any]]:
+    """Count recovery points by where they are, and whether they hold everything."""
+    rows = []
+    for policy in sorted(period.history.points):
+        known = period.history.points[policy]
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for at in known.after(period.before.size):
+            key = known.repository(at), bool(known.complete[at])
+            groups.setdefault(key, []).append(known.events[at])
+        for key in sorted(groups, key=lambda each: tuple(map(str, each))):
+            repository, complete = key
+            row = counted(groups[key], policy=policy, repository=repository, complete=complete)
+            rows.append(row)
+    return rows
 
 
 def _counts(records: list[Record], *names: str) -> Iterator[dict[str, Any]]:

@@ -30,7 +30,7 @@ def rto(period: Period) -> dict[str, Any]:
 def _rto_of(period: Period, policy: str) -> dict[str, Any]:
     promise = period.promise(policy)
     target = None if promise is None else promise.rto
-    known = [e for e in period.of(period.history.all("drill"), policy) if _is_timed(e)]
+    known = [e for e in period.history.of("drill", policy) if _is_timed(e)]
     mine = [each for each in known if each.last > period.before.size]
     sound = [each for each in mine if is_sound(each)]
     return {
@@ -94,17 +94,17 @@ def _next(
     period: Period, policy: str, sound: Sequence[Record], target: timedelta | None
 ) -> dict[str, Any]:
     """Tell what a restore of the newest point would take now."""
-    points = period.of(period.history.all("point"), policy)
-    newest = max(points, key=lambda each: each.last, default=None)
+    points = period.history.points.get(policy)
+    newest = None if points is None else (points.events[-1], points.plain_bytes[-1])
     sound = [each for each in sound if each.body["kind"] == "restore"]
     measured = [Measured(_took(each), each.body["plain_bytes"] or 0) for each in sound]
     foreseen = None
     if newest is not None:
-        foreseen = predict(measured, newest.body["plain_bytes"])
+        foreseen = predict(measured, newest[1])
     used = list(sound[: 0 if foreseen is None else foreseen.drills])
     return {
-        "events": sorted(each.last for each in [*used, *([newest] if newest else [])]),
-        "bytes": None if newest is None else newest.body["plain_bytes"],
+        "events": sorted([*(each.last for each in used), *([newest[0]] if newest else [])]),
+        "bytes": None if newest is None else newest[1],
         "from_drills": len(used),
         "low_us": foreseen and us(foreseen.low),
         "expected_us": foreseen and us(foreseen.expected),
@@ -124,14 +124,14 @@ def rpo(period: Period) -> dict[str, Any]:
 def _rpo_of(period: Period, policy: str) -> dict[str, Any]:
     promise = period.promise(policy)
     target = None if promise is None else promise.rpo
-    records = period.of(period.history.all("point"), policy)
-    points = [_point(each) for each in records]
+    known = period.history.points.get(policy)
+    points = [] if known is None else known.over_time()
     begin = max(period.begin, _since(period, policy, points))
     walk = list(waits(points, begin, period.until)) if begin < period.until else []
     worst = max(walk, key=lambda wait: wait.age, default=None)
     drills = [
         each
-        for each in period.of(period.history.all("drill"), policy)
+        for each in period.history.of("drill", policy)
         if is_sound(each) and each.body["consistent_at"] is not None
     ]
     return {
@@ -148,13 +148,6 @@ def _rpo_of(period: Period, policy: str) -> dict[str, Any]:
         "trend": [*_trend(period, policy, points)],
         "window": _window(points, period.until),
     }
-
-
-def _point(record: Record) -> Point:
-    consistent_at, ready_at = record.instant("consistent_at"), record.instant("finished_at")
-    if consistent_at is None or ready_at is None:
-        raise ValueError("recovery point without its instants")
-    return Point(consistent_at, ready_at, record.last)
 
 
 def _since(period: Period, policy: str, points: Sequence[Point]) -> datetime:
@@ -221,16 +214,20 @@ def _causes(
 ) -> list[dict[str, Any]]:
     begin, end = stretch
     found = []
-    for each in period.of(period.history.all("incident"), policy):
+    for each in period.history.of("incident", policy):
         ended = each.instant("ended_at") or end
         began = each.instant("began_at")
         kind = each.body["kind"]
         if kind == "rpo-violated" and began is not None and began <= end and ended >= begin:
             found.append({"cause": each.body["cause"] or "not recorded", "events": each.events})
-    for each in period.of(period.history.all("run"), policy):
+    for each in period.history.of("run", policy):
         ended_at = each.instant("ended_at")
         inside = ended_at is not None and begin <= ended_at <= end
-        if inside and each.body["state"] in {"failed", "interrupted", "skipped"}:
+        if (
+            each.last > period.before.size
+            and inside
+            and each.body["state"] in {"failed", "interrupted", "skipped"}
+        ):
             words = (each.body.get("failure") or {}).get("message", "no reason was recorded")
             why = f"{each.body['operation']} {each.body['state']}: {words}"
             found.append({"cause": why, "events": each.events})

@@ -136,13 +136,9 @@ def _copies(period: Period, policy: str) -> dict[str, Any]:
     promise = period.promise(policy)
     name = "" if promise is None else promise.repository
     store = next((each for each in period.scope.repositories if each.name == name), None)
-    points = period.of(period.history.all("point"), policy)
-    stores = sorted({each.body["repository"] for each in points})
-    last = [
-        max((e for e in points if e.body["repository"] == one), key=lambda e: e.last)
-        for one in stores
-    ]
-    events = numbers(last)
+    points = period.history.points.get(policy)
+    newest = {} if points is None else points.newest_by_store()
+    stores, events = sorted(newest), sorted(newest.values())
     count = 1 + len(stores)
     remote = store is not None and store.medium == "object store"
     media = "disk of the source" + (f", {store.medium}" if store is not None and stores else "")

@@ -30,7 +30,7 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 # ---------------------------------------------------------------- the two commands
-demo: $(VENV)/.run ## back up, change, restore to a point in time, compare; then a daemon keeps two policies: a minute and a half
+demo: $(VENV)/.run ## the whole story: backups, a point in time, a daemon, drills, a lost machine, a report: two minutes and a half
 	@$(BIN)/drkeeper demo
 
 test: $(VENV)/.dev services ## every test, integration included

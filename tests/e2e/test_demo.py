@@ -10,7 +10,14 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from doubles.installation import Installation, expect
+from drkeeper.app.cli.demo_places import Places
+from drkeeper.app.cli.demo_story import Story
+from drkeeper.app.cli.output import Output
+from drkeeper.clock import SystemClock
+from drkeeper.errors import DrkeeperError
 
 PATIENCE_S = 400
 """Half a minute of it is the promise that is broken on purpose."""
@@ -187,3 +194,13 @@ def test_the_demo_tells_its_story(tmp_path):
     assert bystander.exists()
     installation.done("demo", "--clean", home)
     assert not home.exists()
+
+
+def test_a_command_that_fails_ends_the_demo(tmp_path, capsys):
+    """The error names the command and its exit code; what it said stands above."""
+    clock = SystemClock()
+    story = Story(Output(), clock, Places(tmp_path).environment())
+    with pytest.raises(DrkeeperError, match=r"drkeeper drill nothing ended with 13") as raised:
+        story.drkeeper("drill", "nothing")
+    assert raised.value.exit_code == 1
+    assert "no policy 'nothing'" in capsys.readouterr().out

@@ -70,10 +70,10 @@ def command(keep: str | None, seconds: float, clean: str | None) -> None:
 
     Makes a project and a repository in a directory of its own, backs up, changes and deletes, backs
     up again, restores to the instant in between, compares every byte, and checks the repository.
-    Then a daemon keeps that and a database that is written to for a while, and the store is made
-    unreachable: the alarm shows. Drills prove that it all comes back; then the machine is lost, and
-    comes back from the store and the recovery kit alone. A report tells all of it. Everything stays
-    there to look at.
+    Then a daemon keeps that, and a database that is written to, and the store is made unreachable:
+    the alarm shows. Drills prove that it all comes back; then the machine is lost, and comes back
+    from the store and the recovery kit alone. A report tells all of it. Everything stays there to
+    look at.
     """
     called = this_invocation()
     if clean is not None:

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from drkeeper.app.web.reading import PolicyWords, RunLog
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject
+from drkeeper.model.drill import Verdict
+from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import (
     DaemonBeat,
     Operation,
@@ -256,6 +258,9 @@ def kept_machine() -> Machine:
             reader, "shop-database", PolicyState.RUNNING, shop, next_due=NOW + 57 * MINUTE,
             rpo_target=2 * HOUR, rto_target=30 * MINUTE, rto_achieved=12 * MINUTE,
             expected_interval=HOUR, running=begun,
+            rto_predicted=Prediction(41 * GIB, 11 * MINUTE, 13 * MINUTE, 16 * MINUTE, 9),
+            drills_ended={Verdict.PROVEN: NOW - 6 * DAY, Verdict.INCONCLUSIVE: NOW - 20 * DAY},
+            control_caught_at=NOW - 6 * DAY,
         ),
         status(
             reader, "wiki", PolicyState.OK, wiki, next_due=NOW + 3.1 * HOUR, repository="offsite",

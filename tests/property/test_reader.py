@@ -86,8 +86,8 @@ _CELLS = [
     *(("recovery_point", name, _NUMBERS) for name in ("files", "entries", "event")),
     ("policy", "first_seen_at", _TEXTS),
     ("alarm", "kind", _TEXTS),
-    ("drill", "consistent_at", _TEXTS),
-    ("drill", "achieved_rto_us", _NUMBERS),
+    *(("shown", name, _TEXTS) for name in ("through", "planned_at", "ended", "costs", "said_at")),
+    *(("shown", name, _NUMBERS) for name in ("achieved_rto_us", "broken", "said_drill")),
 ]
 _EDITS = [(table, column, value) for table, column, values in _CELLS for value in values]
 

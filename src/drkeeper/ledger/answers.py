@@ -46,7 +46,7 @@ class Answers(Protocol):
         """Return the recovery point with the newest data of every policy that has one."""
 
     def shown_by_drills(self) -> dict[str, Shown]:
-        """Return what drills have shown of every policy that has any that say something."""
+        """Return what drills have shown of every policy that has any."""
 
     def leases(self) -> list[Lease]:
         """Return who works on what, in the order of the runs' names."""

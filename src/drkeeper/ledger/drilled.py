@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 
+from drkeeper.ledger import showing
 from drkeeper.ledger.change import Change, Find, IllegalEventError, Row, text
 from drkeeper.ledger.events import Event, Kind
 from drkeeper.model.drill import Phase, Verdict
@@ -15,6 +16,7 @@ KEYS = {
     "incident": "id",
     "corrective_action": "id",
     "key_drill": "event",
+    "shown": "policy",
 }
 """The primary key of each of these projections."""
 
@@ -34,7 +36,7 @@ _END_FIELDS = (
 )
 
 
-def _planned(event: Event, body: Body, find: Find) -> Change:
+def _planned(event: Event, body: Body, find: Find) -> list[Change]:
     row: Row = {name: body[name] for name in _PLAN_FIELDS}
     _known(event, find, "drill", row["parent"])
     _known(event, find, "run", row["run"])
@@ -42,7 +44,7 @@ def _planned(event: Event, body: Body, find: Find) -> Change:
         raise IllegalEventError(f"event {event.seq} names a checkpoint that was not there yet")
     row |= dict.fromkeys((*_END_FIELDS, "declared_at", "detail"))
     row |= {"id": event.seq, "criteria": _compact(body["criteria"]), "event": event.seq}
-    return Change("drill", event.seq, row, new=True)
+    return [Change("drill", event.seq, row, new=True), *showing.planned(event, row, find)]
 
 
 def _declared(event: Event, body: Body, find: Find) -> Change:
@@ -59,11 +61,12 @@ def _ended(event: Event, body: Body, find: Find) -> list[Change]:
     row |= {"detail": _compact(body["detail"]), "event": event.seq}
     phases = _phases(event, body, before)
     _check_rto(event, row, phases)
+    parts = [*phases, *_probes(event, body, before["id"])]
     return [
         Change("drill", before["id"], row, new=False),
-        *phases,
-        *_probes(event, body, before["id"]),
+        *parts,
         *_proven(event, row, find),
+        *showing.ended(event, row, parts, find),
     ]
 
 

@@ -18,14 +18,11 @@ from drkeeper.ledger.engine import reading, writing
 from drkeeper.ledger.events import Kind, instant_from_text
 from drkeeper.ledger.records import NEWEST, Records, rows_of
 from drkeeper.ledger.rows import (
-    SAYING,
     SOUND,
     Row,
-    all_shown,
-    said_from_row,
     shown_from_row,
 )
-from drkeeper.ledger.tables import drill, key_drill, phase, probe
+from drkeeper.ledger.tables import drill, key_drill, phase, probe, shown
 from drkeeper.model.drill import DrillKind, Shown, verdict_of
 from drkeeper.model.drill_record import Drill, DrillEnd, DrillPlan, KeyDrill
 
@@ -111,43 +108,8 @@ class Drills(Records):
         return dict(self._read(query, _proven))
 
     def shown_by_drills(self) -> dict[str, Shown]:
-        """Return what drills have shown of every policy that has any that say something."""
-        instant = func.coalesce(drill.c.recoverable_through, drill.c.consistent_at)
-        sound = (
-            select(
-                drill.c.policy,
-                func.max(instant).label("through"),
-                func.max(drill.c.id).label("newest"),
-            )
-            .where(
-                drill.c.policy.is_not(None),
-                drill.c.consistent_at.is_not(None),
-                drill.c.verdict.in_(SOUND),
-            )
-            .group_by(drill.c.policy)
-            .subquery()
-        )
-        query = (
-            select(sound.c.policy, sound.c.through, drill.c.achieved_rto_us)
-            .join(drill, drill.c.id == sound.c.newest)
-            .order_by(sound.c.policy)
-        )
-        newest = (
-            select(drill.c.policy, func.max(drill.c.id).label("newest"))
-            .where(drill.c.policy.is_not(None), drill.c.verdict.in_(SAYING))
-            .group_by(drill.c.policy)
-            .subquery()
-        )
-        said = (
-            select(drill.c.policy, drill.c.id, drill.c.verdict, drill.c.reason, drill.c.ended_at)
-            .join(newest, drill.c.id == newest.c.newest)
-            .order_by(drill.c.policy)
-        )
-        with reading(self._engine) as connection:
-            return all_shown(
-                dict(rows_of(connection, query, shown_from_row)),
-                dict(rows_of(connection, said, said_from_row)),
-            )
+        """Return what drills have shown of every policy that has any."""
+        return dict(self._read(select(shown).order_by(shown.c.policy), shown_from_row))
 
     def newest_drills(self, kind: DrillKind | None = None) -> dict[str, datetime]:
         """Return, by policy, when its newest drill was planned that was its own; of a kind, if given."""

@@ -27,17 +27,13 @@ from drkeeper.ledger.form import (
 from drkeeper.ledger.rows import (
     POINT_COLUMNS,
     RUN_COLUMNS,
-    SAYING,
-    SOUND,
     Row,
     alarm_from_row,
-    all_shown,
     beat_from_row,
     checked,
     lease_from_row,
     point_from_values,
     run_from_values,
-    said_from_row,
     seen_from_row,
     shown_from_row,
     verification_from_row,
@@ -121,20 +117,6 @@ SELECT {_POINT} FROM known JOIN recovery_point ON policy = known.name AND consis
 _LAST_MADE: Final = (
     f"SELECT {_POINT} FROM recovery_point WHERE policy = ? ORDER BY event DESC LIMIT 1"  # noqa: S608 - as above
 )
-_SHOWN: Final = f"""
-SELECT d.policy, sound.through, d.achieved_rto_us FROM (
-  SELECT policy, max(coalesce(recoverable_through, consistent_at)) AS through, max(id) AS newest
-  FROM drill WHERE policy IS NOT NULL AND consistent_at IS NOT NULL
-    AND verdict IN ({", ".join("?" * len(SOUND))})
-  GROUP BY policy
-) sound JOIN drill d ON d.id = sound.newest ORDER BY d.policy
-"""  # noqa: S608 - as above
-_SAID: Final = f"""
-SELECT d.policy, d.id, d.verdict, d.reason, d.ended_at FROM (
-  SELECT policy, max(id) AS newest FROM drill
-  WHERE policy IS NOT NULL AND verdict IN ({", ".join("?" * len(SAYING))}) GROUP BY policy
-) said JOIN drill d ON d.id = said.newest ORDER BY d.policy
-"""  # noqa: S608 - as above
 _BEGUN: Final = itemgetter(RUN_COLUMNS.index("begun_event"))
 
 
@@ -200,11 +182,8 @@ class Reader:
         return found
 
     def shown_by_drills(self) -> dict[str, Shown]:
-        """Return what drills have shown of every policy that has any that say something."""
-        return all_shown(
-            dict(self._rows(_SHOWN, shown_from_row, *SOUND)),
-            dict(self._rows(_SAID, said_from_row, *SAYING)),
-        )
+        """Return what drills have shown of every policy that has any."""
+        return dict(self._rows("SELECT * FROM shown ORDER BY policy", shown_from_row))
 
     def leases(self) -> list[Lease]:
         """Return who works on what, in the order of the runs' names."""

@@ -4,18 +4,19 @@ A row that was damaged in the file is an error of the ledger, never a wrong valu
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import instant_from_text, plain
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Subject
-from drkeeper.model.drill import Shown, Unproven, Verdict
+from drkeeper.model.drill import Broken, Shown, Unproven, Verdict
 from drkeeper.model.notification import Notification
 from drkeeper.model.run import (
     CheckKind,
@@ -272,39 +273,50 @@ def alarm_from_row(row: Row) -> Alarm:
 
 SOUND: Final = tuple(verdict.value for verdict in Verdict if verdict.sound)
 """The verdicts of drills that show something."""
-SAYING: Final = tuple(each.value for each in Verdict if each is not Verdict.INCONCLUSIVE)
-"""The verdicts of drills that say anything, be it that they prove nothing."""
 
 
 def shown_from_row(row: Row) -> tuple[str, Shown]:
-    """Make what sound drills have shown of a policy out of its row."""
-    took = None if row["achieved_rto_us"] is None else _number(row, "achieved_rto_us")
-    rto = None if took is None else timedelta(microseconds=took)
-    return _text(row, "policy"), Shown(_instant(row, "through"), rto)
-
-
-def said_from_row(row: Row) -> tuple[str, Unproven]:
-    """Make what the newest drill of a policy says out of its row."""
-    said = Unproven(
-        _number(row, "id"),
-        Verdict(_text(row, "verdict")),
-        _text(row, "reason"),
-        _instant(row, "ended_at"),
+    """Make what drills have shown of a policy out of its row."""
+    return _text(row, "policy"), Shown(
+        through=_optional_instant(row, "through"),
+        rto=_optional_span(row, "achieved_rto_us"),
+        unproven=None if row["said_drill"] is None else _unproven(row),
+        planned_at=_optional_instant(row, "planned_at"),
+        ended=_ends(_text(row, "ended")),
+        caught_at=_optional_instant(row, "caught_at"),
+        broken=_broken(row) if _number(row, "broken") else None,
+        costs=_costs(row),
     )
-    return _text(row, "policy"), said
 
 
-def all_shown(sound: Mapping[str, Shown], said: Mapping[str, Unproven]) -> dict[str, Shown]:
-    """Put together what drills have shown, by policy."""
-    return {
-        policy: replace(
-            sound.get(policy, _NOTHING_SHOWN), unproven=None if each.verdict.sound else each
-        )
-        for policy, each in said.items()
-    }
+def _unproven(row: Row) -> Unproven | None:
+    verdict = Verdict(_text(row, "said_verdict"))
+    drill, reason = _number(row, "said_drill"), _text(row, "said_reason")
+    at = _instant(row, "said_at")
+    return None if verdict.sound else Unproven(drill, verdict, reason, at)
 
 
-_NOTHING_SHOWN: Final = Shown()
+def _broken(row: Row) -> Broken:
+    return Broken(
+        count=_number(row, "broken"),
+        since=_instant(row, "broken_since"),
+        drill=_number(row, "broken_drill"),
+        reason=_text(row, "broken_reason"),
+    )
+
+
+def _ends(spelt: str) -> dict[Verdict, datetime]:
+    return {Verdict(name): instant_from_text(str(at)) for name, at in _object(spelt).items()}
+
+
+_COSTS: Final = re.compile(r"(?:\d{1,19} \d{1,19} \d{1,19} \d{1,19}(?: (?=\d)|$))*", re.ASCII)
+
+
+def _costs(row: Row) -> str:
+    spelt = _text(row, "costs")
+    if not _COSTS.fullmatch(spelt):
+        raise ValueError(spelt)
+    return spelt
 
 
 def notification_from_row(row: Row) -> Notification:
@@ -372,6 +384,10 @@ def _number(row: Row, name: str) -> int:
     if type(value) is not int:
         raise TypeError(name)
     return value
+
+
+def _optional_span(row: Row, name: str) -> timedelta | None:
+    return None if row[name] is None else timedelta(microseconds=_number(row, name))
 
 
 def _flag(row: Row, name: str) -> bool:

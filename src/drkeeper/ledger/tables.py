@@ -300,9 +300,31 @@ key_drill = Table(
     Column("took_us", Number, nullable=False),
 )
 
+shown = Table(
+    "shown",
+    metadata,
+    Column("policy", _text(255), primary_key=True),
+    Column("planned_at", _text(27)),
+    Column("through", _text(27)),
+    Column("sound_drill", Number),
+    Column("achieved_rto_us", Number),
+    Column("said_drill", Number),
+    Column("said_verdict", _text(32)),
+    Column("said_reason", _words),
+    Column("said_at", _text(27)),
+    Column("broken", Number, nullable=False),
+    Column("broken_drill", Number),
+    Column("broken_reason", _words),
+    Column("broken_since", _text(27)),
+    Column("caught_at", _text(27)),
+    Column("ended", _words, nullable=False),
+    Column("costs", _words, nullable=False),
+    Column("event", Number, ForeignKey("event.seq"), nullable=False),
+)
+
 _projections = (
     *(run, recovery_point, verification, policy, alarm, notification),
-    *(drill, phase, probe, incident, corrective_action, key_drill),
+    *(drill, phase, probe, incident, corrective_action, key_drill, shown),
 )
 PROJECTIONS: Final = {table.name: table for table in _projections}
 """Tables computed from events, parents before children."""

@@ -17,6 +17,7 @@ from typing import Final
 
 from drkeeper.model.alarm import AlarmKind, Condition
 from drkeeper.model.facts import GOOD, PolicyFacts
+from drkeeper.model.foreboding import drill_overdue, inconclusive, too_slow
 from drkeeper.model.lateness import not_begun, waiting_too_long
 from drkeeper.model.quantities import format_size
 from drkeeper.model.run import Run, RunState
@@ -189,5 +190,8 @@ _RULES: Final[tuple[Callable[[PolicyFacts], Iterator[Condition]], ...]] = (
     empty,
     shrunk,
     unproven,
+    too_slow,
+    drill_overdue,
+    inconclusive,
     warned,
 )

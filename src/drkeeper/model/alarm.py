@@ -50,6 +50,14 @@ class AlarmKind(StrEnum):
     """A run goes on, and has moved nothing for long."""
     DRILL_NOT_PROVEN = "drill-not-proven"
     """The newest drill that says anything did not prove that the policy comes back."""
+    RTO_AT_RISK = "rto-at-risk"
+    """The RTO that is promised lies within what a restore of today's data may take."""
+    RTO_CANNOT_BE_MET = "rto-cannot-be-met"
+    """A restore of today's data will probably take longer than is promised."""
+    DRILL_OVERDUE = "drill-overdue"
+    """No drill has begun for longer than their schedule allows."""
+    DRILL_INCONCLUSIVE = "drill-inconclusive"
+    """The newest drills, several in a row, say nothing: what they restore to failed."""
     VERIFIER_STALE = "verifier-stale"
     """A repository has not been checked for too long."""
     STORAGE_UNREACHABLE = "storage-unreachable"
@@ -70,7 +78,7 @@ class AlarmKind(StrEnum):
     @property
     def words(self) -> str:
         """Write it for people: ``RPO violated``."""
-        return self.value.replace("-", " ").replace("rpo", "RPO")
+        return self.value.replace("-", " ").replace("rpo", "RPO").replace("rto", "RTO")
 
 
 LEVELS: Final = {
@@ -85,6 +93,10 @@ LEVELS: Final = {
     AlarmKind.RPO_VIOLATED: Level.FAILURE,
     AlarmKind.CAPTURE_STALLED: Level.FAILURE,
     AlarmKind.DRILL_NOT_PROVEN: Level.FAILURE,
+    AlarmKind.RTO_AT_RISK: Level.WARNING,
+    AlarmKind.RTO_CANNOT_BE_MET: Level.FAILURE,
+    AlarmKind.DRILL_OVERDUE: Level.WARNING,
+    AlarmKind.DRILL_INCONCLUSIVE: Level.WARNING,
     AlarmKind.VERIFIER_STALE: Level.WARNING,
     AlarmKind.STORAGE_UNREACHABLE: Level.FAILURE,
     AlarmKind.CONFIGURATION_INVALID: Level.FAILURE,

@@ -28,6 +28,10 @@ _STATE_OF = {
     AlarmKind.RPO_AT_RISK: PolicyState.AT_RISK,
     AlarmKind.WARNINGS: PolicyState.WARNING,
     AlarmKind.DRILL_NOT_PROVEN: PolicyState.FAILING,
+    AlarmKind.RTO_AT_RISK: PolicyState.AT_RISK,
+    AlarmKind.RTO_CANNOT_BE_MET: PolicyState.FAILING,
+    AlarmKind.DRILL_OVERDUE: PolicyState.WARNING,
+    AlarmKind.DRILL_INCONCLUSIVE: PolicyState.WARNING,
 }
 _WORST = tuple(PolicyState)
 
@@ -52,6 +56,9 @@ def assess(facts: PolicyFacts) -> PolicyStatus:
         rpo_target=policy.objectives.rpo,
         rto_target=policy.objectives.rto,
         rto_achieved=facts.rto_achieved,
+        rto_predicted=facts.rto_predicted,
+        drills_ended=facts.shown.ended if facts.shown else {},
+        control_caught_at=facts.shown.caught_at if facts.shown else None,
         expected_interval=facts.expected_interval,
         source_bytes=point.plain_bytes if point else None,
         stored_bytes=point.stored_bytes if point else None,

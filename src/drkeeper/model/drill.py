@@ -162,6 +162,10 @@ class Outcome(StrEnum):
     """The data answered, and the answer is wrong."""
     BROKEN = "broken"
     """It could not be asked: the scratch environment failed, not the data."""
+    TOO_OLD = "too-old"
+    """Of a part of a drill of many: sound, but more would be lost than was promised."""
+    TOO_SLOW = "too-slow"
+    """Of a part of a drill of many: sound, but it took longer than was promised."""
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
@@ -280,6 +284,22 @@ class Unproven(msgspec.Struct, frozen=True):
     ended_at: datetime
 
 
+class Broken(msgspec.Struct, frozen=True):
+    """Drills of a policy that said nothing, one after the other.
+
+    Attributes:
+        count: How many.
+        since: When the first of them ended.
+        drill: The number of the newest.
+        reason: Why that said nothing.
+    """
+
+    count: int
+    since: datetime
+    drill: int
+    reason: str
+
+
 class Shown(msgspec.Struct, frozen=True):
     """What drills have shown of a policy.
 
@@ -287,11 +307,21 @@ class Shown(msgspec.Struct, frozen=True):
         through: The newest instant that a sound one has found to be recoverable.
         rto: How long the newest sound one took.
         unproven: The newest that says anything, unless it is sound.
+        planned_at: When the newest was planned, whatever became of it.
+        ended: When the newest of each verdict ended.
+        caught_at: When the newest ended of which every planted fault was caught.
+        broken: The newest ones that said nothing, if there are any.
+        costs: What the newest restores took, for :func:`drkeeper.model.prediction.predict_spelt`.
     """
 
     through: datetime | None = None
     rto: timedelta | None = None
     unproven: Unproven | None = None
+    planned_at: datetime | None = None
+    ended: dict[Verdict, datetime] = msgspec.field(default_factory=dict)
+    caught_at: datetime | None = None
+    broken: Broken | None = None
+    costs: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -393,11 +423,13 @@ def _not_measured(evidence: Evidence) -> str:
 
 
 def _too_old(evidence: Evidence) -> str:
-    return _missed("RPO", evidence.achieved_rpo, evidence.promised.rpo)
+    missed = _missed("RPO", evidence.achieved_rpo, evidence.promised.rpo)
+    return missed or _first("policy", evidence.probes, Outcome.TOO_OLD)
 
 
 def _too_slow(evidence: Evidence) -> str:
-    return _missed("RTO", evidence.achieved_rto, evidence.promised.rto)
+    missed = _missed("RTO", evidence.achieved_rto, evidence.promised.rto)
+    return missed or _first("policy", evidence.probes, Outcome.TOO_SLOW)
 
 
 RULES: Final = (
@@ -420,10 +452,18 @@ def _first(what: str, results: tuple[ProbeResult, ...], outcome: Outcome) -> str
     if not found:
         return ""
     one = found[0]
-    words = f"{what} {one.name} {'failed' if outcome is Outcome.FAILED else 'could not be run'}"
+    words = f"{what} {one.name} {_IN_WORDS[outcome]}"
     if one.expected or one.found:
         words += f": expected {one.expected or 'nothing'}, found {one.found or 'nothing'}"
     return words if len(found) == 1 else f"{words} (and {len(found) - 1} more)"
+
+
+_IN_WORDS: Final = {
+    Outcome.FAILED: "failed",
+    Outcome.BROKEN: "could not be run",
+    Outcome.TOO_OLD: "was too old",
+    Outcome.TOO_SLOW: "took too long",
+}
 
 
 def _missed(name: str, achieved: timedelta | None, promised: timedelta | None) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from drkeeper.model.drill import Shown, Unproven
 from drkeeper.model.planner import Decision, History, Plan, history_of, percentile, plan_for
 from drkeeper.model.policy import Policy
+from drkeeper.model.prediction import Prediction, predict_spelt
 from drkeeper.model.run import (
     Lease,
     Operation,
@@ -70,6 +71,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         expected_duration: How long a run takes, at worst as usual.
         rto_achieved: What the newest drill measured.
         unproven: The newest drill that says anything, unless it is sound.
+        shown: All that its drills have shown; ``None`` when there were none.
         stalled_after: How long a run may move nothing.
     """
 
@@ -88,6 +90,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     expected_duration: timedelta = timedelta()
     rto_achieved: timedelta | None = None
     unproven: Unproven | None = None
+    shown: Shown | None = None
     stalled_after: timedelta = STALLED_AFTER
 
     @_once
@@ -126,6 +129,13 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             if run.state.ended:
                 bad.append(run)
         return bad
+
+    @_once
+    def rto_predicted(self) -> Prediction | None:
+        """How long it would take to restore its newest point; ``None`` when nobody can tell."""
+        if self.shown is None or self.point is None:
+            return None
+        return predict_spelt(self.shown.costs, self.point.plain_bytes)
 
     @property
     def is_paused(self) -> bool:
@@ -174,6 +184,7 @@ def facts_of(  # noqa: PLR0913 - all that is known, by name
         proven=shown.through if shown else None,
         rto_achieved=shown.rto if shown else None,
         unproven=shown.unproven if shown else None,
+        shown=shown,
         first_seen_at=seen.first_seen_at if seen else None,
         changed_at=seen.changed_at if seen else None,
         lease=lease,
@@ -208,13 +219,16 @@ def interval_near(policy: Policy, now: datetime) -> timedelta | None:
     Cheaper than ``longest_gap``, which looks a year ahead, and enough to know when to worry.
     """
     schedule = policy.schedule
-    if schedule is None:
-        return None
-    if schedule.unit is Unit.EVERY:
+    return None if schedule is None else longest_pause(schedule, policy.zone, now)
+
+
+def longest_pause(schedule: Schedule, zone: tzinfo, now: datetime) -> timedelta:
+    """Return the longest pause between some runs of a schedule from today on."""
+    if schedule.unit is Unit.EVERY and schedule.interval is not None:
         return schedule.interval
-    if schedule.unit is Unit.DAILY and _is_steady(policy.zone, now.date()):
+    if schedule.unit is Unit.DAILY and _is_steady(zone, now.date()):
         return _DAY
-    return _interval(schedule, policy.zone, now.date())
+    return _interval(schedule, zone, now.date())
 
 
 _DAY = timedelta(days=1)

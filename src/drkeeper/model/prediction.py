@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
-from statistics import fmean, stdev
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -34,6 +34,8 @@ drills do not show that the next one will be equal to 2 %."""
 
 _LONGEST: Final = timedelta(days=3650)
 """Longest time foretold. Source: ours; no restore is waited for that long."""
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LONGEST_LOG: Final = math.log(_LONGEST / _MICROSECOND)
 
 BY_SIZE: Final = frozenset({Phase.RESTORED, Phase.PROBES_PASSED})
 """Phases that take longer when there is more. Starting an engine does not; replaying a log goes by the
@@ -78,14 +80,31 @@ class Prediction(msgspec.Struct, frozen=True):
     drills: int
 
 
+Cost = tuple[int, int, int]
+"""What an earlier drill took, as far as a prediction asks: microseconds whatever its size, microseconds of
+the phases in :data:`BY_SIZE`, bytes restored. Plain, for a status looks at 24000 of them."""
+
+
+def cost_of(measured: Measured) -> Cost:
+    """Add up the phases of a drill; tearing down is none of them."""
+    fixed = by_size = timedelta()
+    for phase, took in measured.took.items():
+        if phase in BY_SIZE:
+            by_size += took
+        elif phase is not Phase.TORN_DOWN:
+            fixed += took
+    return fixed // _MICROSECOND, by_size // _MICROSECOND, measured.plain_bytes
+
+
+def cost_at(cost: Cost, plain_bytes: int) -> float:
+    """Return the microseconds that a drill would have taken, had there been ``plain_bytes``."""
+    fixed_us, by_size_us, had_bytes = cost
+    return fixed_us + by_size_us * (plain_bytes / had_bytes if had_bytes > 0 else 1.0)
+
+
 def at_size(measured: Measured, plain_bytes: int) -> timedelta:
     """Return what a drill would have taken, had there been ``plain_bytes`` to restore."""
-    factor = plain_bytes / measured.plain_bytes if measured.plain_bytes > 0 else 1.0
-    total_s = 0.0
-    for phase, took in measured.took.items():
-        if phase is not Phase.TORN_DOWN:
-            total_s += took.total_seconds() * (factor if phase in BY_SIZE else 1.0)
-    return timedelta(seconds=total_s)
+    return timedelta(microseconds=cost_at(cost_of(measured), plain_bytes))
 
 
 def predict(history: Sequence[Measured], plain_bytes: int) -> Prediction | None:
@@ -97,30 +116,56 @@ def predict(history: Sequence[Measured], plain_bytes: int) -> Prediction | None:
         history: Earlier drills that came to their last probe, newest first.
         plain_bytes: Size of what would be restored today.
     """
-    counted = [each for each in history[:MOST_HISTORY] if each.took]
-    if len(counted) < LEAST_HISTORY:
+    return _predict([cost_of(each) for each in history[:MOST_HISTORY] if each.took], plain_bytes)
+
+
+def costs_from(spelt: str) -> list[Cost]:
+    """Read what drills took, as the ledger spells it: their number, then the figures; newest first."""
+    figures = list(map(int, spelt.split()))
+    return list(zip(figures[1::4], figures[2::4], figures[3::4], strict=True))
+
+
+@lru_cache(maxsize=2048)
+def predict_spelt(spelt: str, plain_bytes: int) -> Prediction | None:
+    """Predict as :func:`predict`, from what the ledger says that drills took.
+
+    A daemon asks again and again, and most policies have no news.
+    """
+    return _predict(costs_from(spelt), plain_bytes)
+
+
+def _predict(costs: Sequence[Cost], plain_bytes: int) -> Prediction | None:
+    count = len(costs)
+    if count < LEAST_HISTORY:
         return None
-    # A whole microsecond at least: what is not measurable has no logarithm.
-    logs = [math.log(max(at_size(each, plain_bytes).total_seconds(), 1e-6)) for each in counted]
-    middle = fmean(logs)
+    middle = math.fsum(_logs(costs, plain_bytes)) / count
     # The spread is that of the drills' own size, so that it is one and the same for every size asked.
-    spread = max(stdev(_spreads(counted)), LEAST_SPREAD)
-    margin = _t(len(logs) - 1) * spread * math.sqrt(1 + 1 / len(logs))
+    margin = _t(count - 1) * max(_spread(costs), LEAST_SPREAD) * math.sqrt(1 + 1 / count)
     low, expected, high = map(_span, (middle - margin, middle, middle + margin))
-    return Prediction(plain_bytes, low, expected, high, len(logs))
+    return Prediction(plain_bytes, low, expected, high, count)
 
 
-def _spreads(history: Sequence[Measured]) -> list[float]:
-    """Return the logarithms of what each drill would have taken at the size in their midst."""
-    sizes = sorted(each.plain_bytes for each in history)
-    middle = sizes[len(sizes) // 2]
-    return [math.log(max(at_size(each, middle).total_seconds(), 1e-6)) for each in history]
+def _logs(costs: Sequence[Cost], plain_bytes: int) -> list[float]:
+    """Return the logarithms of what each would have taken, in microseconds.
+
+    One at least: what is not measurable has no logarithm. Spelt out, for it is asked 48000 times at once.
+    """
+    log = math.log
+    return [
+        log(us) if (us := fixed + by_size * (plain_bytes / had if had else 1.0)) > 1.0 else 0.0
+        for fixed, by_size, had in costs
+    ]
 
 
-def _span(log_s: float) -> timedelta:
-    return min(
-        timedelta(seconds=math.exp(min(log_s, math.log(_LONGEST.total_seconds())))), _LONGEST
-    )
+def _spread(costs: Sequence[Cost]) -> float:
+    """Return the standard deviation of the logarithms, each drill taken at the size in their midst."""
+    logs = _logs(costs, sorted([had for _, _, had in costs])[len(costs) // 2])
+    middle = math.fsum(logs) / len(logs)
+    return math.sqrt(math.fsum([(each - middle) ** 2 for each in logs]) / (len(logs) - 1))
+
+
+def _span(log_us: float) -> timedelta:
+    return timedelta(microseconds=math.exp(log_us)) if log_us < _LONGEST_LOG else _LONGEST
 
 
 def _t(freedom: int) -> float:

@@ -1,12 +1,14 @@
 """What an operator sees at a glance: values only; ``model.assessment`` computes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
 from drkeeper.model.alarm import Alarm, Condition, Subject
+from drkeeper.model.drill import Verdict
+from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import DaemonBeat, Run
 
 
@@ -61,6 +63,9 @@ class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
         rpo_target: What it promises.
         rto_target: What it promises.
         rto_achieved: What the newest drill measured; ``None`` before the first one.
+        rto_predicted: How long it would take today; ``None`` when there are too few drills to tell.
+        drills_ended: When its newest drill of each verdict ended.
+        control_caught_at: When its newest drill ended of which every planted fault was caught.
         expected_interval: Longest pause between two runs of its schedule; ``None`` by hand.
         source_bytes: Logical size of the newest snapshot.
         stored_bytes: What its newest snapshot added to the store.
@@ -83,6 +88,9 @@ class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
     rpo_target: timedelta | None = None
     rto_target: timedelta | None = None
     rto_achieved: timedelta | None = None
+    rto_predicted: Prediction | None = None
+    drills_ended: Mapping[Verdict, datetime] = msgspec.field(default_factory=dict)
+    control_caught_at: datetime | None = None
     expected_interval: timedelta | None = None
     source_bytes: int | None = None
     stored_bytes: int | None = None

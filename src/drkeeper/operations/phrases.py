@@ -25,6 +25,7 @@ _PLAIN: Final = {
     AlarmKind.EMPTY: "the newest snapshot holds nothing",
     AlarmKind.SHRUNK: "the newest snapshot holds far less than the one before",
     AlarmKind.DRILL_NOT_PROVEN: "the newest drill did not prove that it comes back",
+    AlarmKind.DRILL_INCONCLUSIVE: "the newest drills say nothing: what they restore to failed",
 }
 """Instead of a condition's message, which repeats an error, and with it perhaps names of files."""
 

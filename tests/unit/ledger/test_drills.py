@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from doubles.drilling import AT, HOUR, SECOND, be_drilled, end, plan
+from doubles.drilling import AT, HOUR, SECOND, be_drilled, end, plan, timeline
 from doubles.ledgers import behind_its_back, ledger_at, recovery_point
 from drkeeper.crypto.merkle import EMPTY, leaf_hash, root_of
 from drkeeper.crypto.notes import open_checkpoint
@@ -13,17 +13,22 @@ from drkeeper.crypto.sampling import draw, sample_seed
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import IntegrityError, LedgerError
 from drkeeper.ledger.events import hashed_bytes, link
+from drkeeper.ledger.showing import COSTS_KEPT
 from drkeeper.model.drill import (
+    Broken,
     Choice,
+    ControlResult,
     DrillKind,
     Outcome,
+    Phase,
     ProbeResult,
     Promised,
-    Shown,
     Verdict,
 )
 from drkeeper.model.drill_record import IncidentKind, KeyDrill, Restored
+from drkeeper.model.prediction import MOST_HISTORY, predict, predict_spelt
 from drkeeper.model.run import Proof
+from drkeeper.operations.drills.conducting import measured
 
 KEY = SigningKey(bytes(range(32)))
 KEYS = [KEY.verify_key]
@@ -100,17 +105,71 @@ def test_what_drills_have_shown_is_summed_up(ledger):
     one("home", achieved_rpo=None)  # not measured, so no proof
     assert ledger.shown_by_drills()["home"].through is None
     one("home")
-    assert ledger.shown_by_drills() == {"home": Shown(AT - HOUR, timedelta(seconds=12))}
+    shown = ledger.shown_by_drills()["home"]
+    assert (shown.through, shown.rto) == (AT - HOUR, timedelta(seconds=12))
+    assert shown.ended == {Verdict.INVALID: AT + HOUR, Verdict.PROVEN: AT + HOUR}
+    assert (shown.unproven, shown.broken, shown.caught_at) == (None, None, AT + HOUR)
     failed = one("home", restored=False, failure="pack is gone")
     one("home", scratch_failure="disk is full")
     one("shop", scratch_failure="disk is full")
     shown = ledger.shown_by_drills()
-    assert set(shown) == {"home"}
+    assert (shown["shop"].through, shown["shop"].unproven) == (None, None)
     assert (shown["home"].through, shown["home"].rto) == (AT - HOUR, timedelta(seconds=12))
     unproven = shown["home"].unproven
     assert (unproven.drill, unproven.verdict) == (failed.id, Verdict.FAILED)
     assert unproven.reason == "pack is gone"
     assert set(ledger.newest_drills()) == {"home", "shop"}
+    assert ledger.verify().ok
+    ledger.rebuild_projections()
+    assert ledger.shown_by_drills() == shown
+
+
+def test_drills_that_say_nothing_are_counted_until_one_says_something(ledger):
+    """How many in a row, since when, and why the newest did; one that says anything ends it."""
+
+    def one(at, **fields):
+        planned = ledger.plan_drill(plan())
+        ledger.declare_drill(planned.id, AT)
+        ledger.end_drill(planned.id, end(ended_at=at, **fields))
+        return planned.id, ledger.shown_by_drills()["home"].broken
+
+    one(AT, scratch_failure="disk is full")
+    newest, broken = one(AT + HOUR, scratch_failure="no room")
+    assert broken == Broken(2, AT, newest, "no room")
+    assert one(AT + 2 * HOUR, restored=False, failure="pack is gone")[1] is None
+    assert one(AT + 3 * HOUR, scratch_failure="no room")[1].count == 1
+
+
+def test_a_planted_fault_that_was_caught_is_dated(ledger):
+    """By the newest drill that caught all that was planted; one that missed any does not count."""
+    caught = end().controls
+    missed = (*caught, ControlResult("truncated-file", Outcome.FAILED))
+    for hours, controls in ((1, caught), (2, missed), (3, ())):
+        planned = ledger.plan_drill(plan())
+        ledger.declare_drill(planned.id, AT)
+        ledger.end_drill(planned.id, end(ended_at=AT + hours * HOUR, controls=controls))
+    assert ledger.shown_by_drills()["home"].caught_at == AT + HOUR
+
+
+def test_what_a_status_foretells_is_what_the_next_drill_writes_down(ledger):
+    """From the kept sums and from all phases of all drills follows the same, whatever they took; of
+    more drills than count, the newest; a drill of another kind or without an RTO is none of them."""
+    chance = random.Random(5)
+    for number in range(COSTS_KEPT + 3):
+        kind = DrillKind.BARE if number % 9 == 4 else DrillKind.RESTORE
+        planned = ledger.plan_drill(plan(kind=kind))
+        ledger.declare_drill(planned.id, AT)
+        size = chance.randrange(10**6, 10**7)
+        point = Restored("c0ffee", number, AT - HOUR, None, size, 2000, 7)
+        until = Phase.RESTORED if number % 7 == 3 else Phase.TORN_DOWN
+        took = timeline(each_s=chance.uniform(1, 3), until=until)
+        ledger.end_drill(planned.id, end(point=point, timeline=took))
+        shown = ledger.shown_by_drills()["home"]
+        history = measured(ledger.drills("home", limit=99, ended=True), DrillKind.RESTORE)
+        for today in (10**6, 10**8):
+            assert predict_spelt(shown.costs, today) == predict(history, today)
+    assert predict_spelt(shown.costs, 1).drills > 10
+    assert COSTS_KEPT == MOST_HISTORY
 
 
 @pytest.mark.parametrize(

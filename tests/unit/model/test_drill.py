@@ -30,6 +30,8 @@ HOUR = timedelta(hours=1)
 PASSED = ProbeResult("rows", "sql", Outcome.PASSED)
 WRONG = ProbeResult("rows", "sql", Outcome.FAILED, "10 rows", "9 rows")
 BROKEN = ProbeResult("rows", "sql", Outcome.BROKEN)
+LATE = ProbeResult("shop", "drill", Outcome.TOO_SLOW)
+OLD = ProbeResult("mail", "drill", Outcome.TOO_OLD)
 CAUGHT = ControlResult("flipped-byte", Outcome.PASSED, ("rows",))
 MISSED = ControlResult("flipped-byte", Outcome.FAILED)
 GOOD = Evidence(
@@ -55,6 +57,8 @@ GOOD = Evidence(
         ),
         ({"scratch_failure": "scratch is full"}, Verdict.INCONCLUSIVE, "scratch is full"),
         ({"probes": (PASSED, BROKEN)}, Verdict.INCONCLUSIVE, "probe rows could not be run"),
+        ({"probes": (PASSED, LATE)}, Verdict.TOO_SLOW, "policy shop took too long"),
+        ({"probes": (LATE, OLD)}, Verdict.TOO_OLD, "policy mail was too old"),
         ({"restored": False, "failure": "pack is gone"}, Verdict.FAILED, "pack is gone"),
         ({"restored": False}, Verdict.FAILED, "restore did not come to its end"),
         (

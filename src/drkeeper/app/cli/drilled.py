@@ -150,6 +150,8 @@ def drill_facts(drill: Drill) -> dict[str, object]:
         "rpo_seconds": plan.promised.rpo,
         "rto_seconds": plan.promised.rto,
         "predicted_seconds": plan.prediction.expected if plan.prediction else None,
+        "predicted_low_seconds": plan.prediction.low if plan.prediction else None,
+        "predicted_high_seconds": plan.prediction.high if plan.prediction else None,
     }
     if end is None:
         return facts

@@ -18,6 +18,7 @@ from drkeeper.app.wiring.overview import all_conditions, read_overview
 from drkeeper.model.alarm import Alarm, AlarmKind, Condition, Level
 from drkeeper.model.assessment import misses_objective
 from drkeeper.model.exposure import age_at
+from drkeeper.model.prediction import Prediction
 from drkeeper.model.quantities import format_duration
 from drkeeper.model.run import Run
 from drkeeper.model.status import Overview, PolicyState, PolicyStatus, RepositoryStatus
@@ -197,7 +198,7 @@ def _head(report: Report) -> str:
 def _rows(policies: Sequence[PolicyStatus], now: datetime, paint: Paint) -> list[str]:
     with_rto = any(status.rto_target or status.rto_achieved for status in policies)
     head = ["policy", "state", "last success", "next run", "age/proven/RPO"]
-    rows = [head + (["RTO"] if with_rto else [])]
+    rows = [head + (["took/next/RTO"] if with_rto else [])]
     for status in policies:
         zone = ZoneInfo(status.zone_name)
         row = [
@@ -251,7 +252,8 @@ def _points(status: PolicyStatus, now: datetime) -> str:
 
 
 def _rto(status: PolicyStatus) -> str:
-    parts = (status.rto_achieved, status.rto_target)
+    foretold = status.rto_predicted.expected if status.rto_predicted else None
+    parts = (status.rto_achieved, foretold, status.rto_target)
     return "/".join("-" if part is None else short(part) for part in parts)
 
 
@@ -337,6 +339,9 @@ def _policy_fields(status: PolicyStatus, now: datetime) -> dict[str, object]:
         "rpo_target_seconds": status.rpo_target,
         "rto_target_seconds": status.rto_target,
         "rto_achieved_seconds": status.rto_achieved,
+        "rto_predicted": _prediction_fields(status.rto_predicted),
+        "drills_ended": {name.value: at for name, at in status.drills_ended.items()},
+        "control_caught_at": status.control_caught_at,
         "expected_interval_seconds": status.expected_interval,
         "source_bytes": status.source_bytes,
         "stored_bytes": status.stored_bytes,
@@ -344,6 +349,18 @@ def _policy_fields(status: PolicyStatus, now: datetime) -> dict[str, object]:
         "paused_because": status.paused_because,
         "conditions": [each.kind.value for each in status.conditions],
         "objective_missed": misses_objective(status),
+    }
+
+
+def _prediction_fields(foretold: Prediction | None) -> dict[str, object] | None:
+    if foretold is None:
+        return None
+    return {
+        "low_seconds": foretold.low,
+        "expected_seconds": foretold.expected,
+        "high_seconds": foretold.high,
+        "plain_bytes": foretold.plain_bytes,
+        "drills": foretold.drills,
     }
 
 

@@ -83,7 +83,7 @@ def _number(value: datetime | timedelta | int) -> float:
 
 
 def _policies(overview: Overview) -> list[Metric]:
-    return [*_attempts(overview), *_promises(overview)]
+    return [*_attempts(overview), *_promises(overview), *_drills(overview)]
 
 
 def _attempts(overview: Overview) -> list[Metric]:
@@ -138,8 +138,25 @@ def _promises(overview: Overview) -> list[Metric]:
                 rpo.add(status, max(overview.at - instant, _NOTHING), proof)
         rpo_target.add(status, status.rpo_target)
         rto.add(status, status.rto_achieved, "achieved")
+        foretold = status.rto_predicted
+        rto.add(status, foretold.expected if foretold else None, "predicted")
         rto_target.add(status, status.rto_target)
     return [gauge.family for gauge in (point, rpo, rpo_target, rto, rto_target)]
+
+
+def _drills(overview: Overview) -> list[Metric]:
+    last = _Gauge(
+        "drkeeper_drill_last_timestamp_seconds", "When the newest drill ended so.", "verdict"
+    )
+    caught = _Gauge(
+        "drkeeper_negative_control_last_caught_timestamp_seconds",
+        "When the newest drill ended of which every planted fault was caught.",
+    )
+    for status in overview.policies:
+        for verdict, ended_at in status.drills_ended.items():
+            last.add(status, ended_at, verdict.value)
+        caught.add(status, status.control_caught_at)
+    return [last.family, caught.family]
 
 
 def _repositories(overview: Overview) -> list[Metric]:

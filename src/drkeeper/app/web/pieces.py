@@ -31,7 +31,7 @@ _POLICY: Final = {
     PolicyState.RUNNING: ("info", "run", "running"),
     PolicyState.PAUSED: ("quiet", "pause", "paused"),
     PolicyState.WARNING: ("warn", "warn", "warning"),
-    PolicyState.AT_RISK: ("warn", "warn", "RPO at risk"),
+    PolicyState.AT_RISK: ("warn", "warn", "at risk"),
     PolicyState.FAILING: ("bad", "bad", "failing"),
     PolicyState.OVERDUE: ("bad", "bad", "overdue"),
     PolicyState.VIOLATED: ("bad", "bad", "RPO violated"),

@@ -42,8 +42,13 @@ _OUTCOMES: Final = {
     Verdict.INCONCLUSIVE: Outcome.BROKEN,
     Verdict.UNSOUND: Outcome.FAILED,
     Verdict.FAILED: Outcome.FAILED,
+    Verdict.TOO_OLD: Outcome.TOO_OLD,
+    Verdict.TOO_SLOW: Outcome.TOO_SLOW,
+    Verdict.PROVEN: Outcome.PASSED,
 }
-"""What a part's verdict says of the whole; a sound one passed, in time or not."""
+"""What a part's verdict says of the whole, which is as good as its worst part."""
+_SOUND: Final = frozenset({Outcome.PASSED, Outcome.TOO_OLD, Outcome.TOO_SLOW})
+"""What a part has come back with, in time or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +184,7 @@ def _ended(  # noqa: PLR0917 - the end of the above
     probes = tuple(_probe(each) for each in parts)
     drills = [each.drill for each in parts if isinstance(each, DrillOutcome)]
     restored = [each for each in drills if each.end is not None and each.end.restored]
-    whole = all(each.outcome is Outcome.PASSED for each in probes)
+    whole = all(each.outcome in _SOUND for each in probes)
     if whole:
         _reach_last(watch, drills)
     watch.reach(Phase.TORN_DOWN, clock.now(), clock.monotonic())
@@ -227,7 +232,7 @@ def _reach_last(watch: Stopwatch, drills: Sequence[Drill]) -> None:
 
 
 def _probe(part: DrillOutcome | tuple[str, DrkeeperError]) -> ProbeResult:
-    expected = "restored and sound"
+    expected = "restored, sound, and as promised"
     if not isinstance(part, DrillOutcome):
         name, error = part
         return ProbeResult(name, "drill", Outcome.BROKEN, expected, str(error))
@@ -235,7 +240,7 @@ def _probe(part: DrillOutcome | tuple[str, DrkeeperError]) -> ProbeResult:
     reason = drill.judgement.reason if drill.judgement else ""
     found = f"{verdict.value} (drill {drill.id}){': ' if reason else ''}{reason}"
     took = drill.end.achieved_rto if drill.end else None
-    outcome = _OUTCOMES.get(verdict, Outcome.PASSED)
+    outcome = _OUTCOMES[verdict]
     name = drill.plan.policy or "?"
     return ProbeResult(name, "drill", outcome, expected, found, took or timedelta())
 

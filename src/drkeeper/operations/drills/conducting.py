@@ -24,7 +24,7 @@ from drkeeper.operations.drills.controls import (
 )
 from drkeeper.operations.drills.performing import Performance
 from drkeeper.operations.drills.planting import FLIPPED_BYTE, MISSING_PATH, TRUNCATED_FILE
-from drkeeper.operations.drills.request import DrillRequest
+from drkeeper.operations.drills.request import Chosen, DrillRequest
 from drkeeper.operations.snapshots import choose, history
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
@@ -135,7 +135,7 @@ def conduct(request: DrillRequest, open_ledger: OpenLedger) -> Drill:
         return ledger.end_drill(request.drill.id, performance.end())
 
 
-def chooser(planned: Planned, host: str | None) -> Callable[[Repository], tuple[Commit, int]]:
+def chooser(planned: Planned, host: str | None) -> Callable[[Repository], Chosen]:
     """Return what chooses the recovery point of a planned drill.
 
     For the newest one, the machine's own catalogue says how new that has to be: a store that shows an
@@ -148,25 +148,37 @@ def chooser(planned: Planned, host: str | None) -> Callable[[Repository], tuple[
     drill = planned.drill
     plan, policy = drill.plan, drill.plan.policy or ""
 
-    def chosen(repository: Repository) -> tuple[Commit, int]:
+    def chosen(repository: Repository) -> Chosen:
         if plan.choice is Choice.INSTANT and plan.instant is not None:
             commit = choose(repository, policy, plan.instant, host=host)
-            return commit, commit.n
+            return Chosen(commit, commit.n)
         commits = [each for each in history(repository, policy, host=host) if each.complete]
         if not commits:
             raise InstantNotReachableError(
                 f"policy {policy!r} has no complete snapshot", hint="Run drkeeper backup first."
             )
         if plan.choice is Choice.OLDEST:
-            return commits[0], commits[0].n
+            return Chosen(commits[0], commits[0].n)
         if plan.choice is Choice.RANDOM:
-            seed = sample_seed(bytes.fromhex(plan.checkpoint_root), drill.id)
-            (drawn,) = draw(seed, len(commits))
-            return commits[drawn], commits[drawn].n
+            return _drawn(drill, commits)
         newest = max(commits, key=lambda each: (each.consistent_at, each.n))
-        return newest, expected_number(planned.point, repository.id.hex(), newest)
+        return Chosen(newest, expected_number(planned.point, repository.id.hex(), newest))
 
     return chosen
+
+
+def _drawn(drill: Drill, commits: Sequence[Commit]) -> Chosen:
+    """Draw one by the drill's seed: of the numbers in their order, as whoever draws again does."""
+    ordered = sorted(commits, key=lambda each: each.n)
+    seed = sample_seed(bytes.fromhex(drill.plan.checkpoint_root), drill.id)
+    (place,) = draw(seed, len(ordered))
+    numbers = tuple(each.n for each in ordered)
+    return Chosen(ordered[place], ordered[place].n, numbers if len(numbers) <= MOST_LISTED else ())
+
+
+MOST_LISTED: Final = 5000
+"""Most candidates that a drill lists. Source: ours; an event is to stay small, and whoever has more
+recovery points finds them in the ledger."""
 
 
 class _Numbered(Protocol):

@@ -127,8 +127,11 @@ class Performance:
         self._watch = Stopwatch(declared_at, declared_s)
         repository = request.open(lambda: self._reach(Phase.KEYS_OPENED))
         self._reach(Phase.JOURNAL_READ)
-        commit, expected = request.choose(repository)
-        self._expected_end = f"snapshot {expected}"
+        chosen = request.choose(repository)
+        commit = chosen.commit
+        self._expected_end = f"snapshot {chosen.expected}"
+        if chosen.candidates:
+            self._detail["candidates"] = list(chosen.candidates)
         reader = SnapshotReader(repository, commit)
         self._point = Restored(repository.id.hex(), commit.n, commit.consistent_at)
         report = self._restore(reader, data)

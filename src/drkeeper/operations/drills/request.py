@@ -17,6 +17,22 @@ Open = Callable[[Callable[[], None]], Repository]
 """Opens the repository, from the key files on; calls back when the keys are open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which recovery point a drill takes.
+
+    Attributes:
+        commit: That is restored.
+        expected: Number of the one that it has to be by this machine's own catalogue.
+        candidates: Numbers of all that it was drawn from, in order, so that everybody can draw again;
+            empty when nothing was drawn.
+    """
+
+    commit: Commit
+    expected: int
+    candidates: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillRequest:
     """One drill of one recovery point.
@@ -24,8 +40,7 @@ class DrillRequest:
     Attributes:
         drill: As it was planned.
         open: Opens the repository.
-        choose: Returns the recovery point, and the number of the one that it has to be by this
-            machine's own catalogue.
+        choose: Returns the recovery point.
         scratch: Makes the place to restore to.
         declare: Records when the disaster was declared.
         clock: Dates and measures.
@@ -37,7 +52,7 @@ class DrillRequest:
 
     drill: Drill
     open: Open
-    choose: Callable[[Repository], tuple[Commit, int]]
+    choose: Callable[[Repository], Chosen]
     scratch: Callable[[], AbstractContextManager[Scratch]]
     declare: Callable[[datetime], None]
     clock: Clock

@@ -78,7 +78,24 @@ def test_what_has_not_been_is_absent():
     assert b"drkeeper_runs_total" not in text
     names = {name for name, _ in parsed(metrics_text(empty_machine().overview))}
     assert names == {"drkeeper_build_info", "drkeeper_queue_depth"}
-    assert b"drill" not in metrics_text(kept_machine().overview)
+    wiki = [line for line in metrics_text(kept_machine().overview).splitlines() if b"wiki" in line]
+    assert wiki
+    assert not [
+        line for line in wiki if b"drill" in line or b"control" in line or b"predict" in line
+    ]
+
+
+def test_drills_are_told_by_how_they_ended():
+    """When the newest of each verdict ended, when all planted faults were last caught, and how long a
+    restore would take today."""
+    machine = kept_machine()
+    ended = "drkeeper_drill_last_timestamp_seconds"
+    at = (NOW - timedelta(days=6)).timestamp()
+    assert of(machine, ended, **SHOP, verdict="proven") == at
+    assert of(machine, ended, **SHOP, verdict="inconclusive") == at - 14 * 86400
+    assert of(machine, ended, **SHOP, verdict="failed") is None
+    assert of(machine, "drkeeper_negative_control_last_caught_timestamp_seconds", **SHOP) == at
+    assert of(machine, "drkeeper_rto_seconds", **SHOP, kind="predicted") == 780
 
 
 def test_the_daemon_of_this_host_tells_its_own_heartbeat():

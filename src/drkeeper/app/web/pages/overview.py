@@ -216,7 +216,17 @@ def rto(status: PolicyStatus) -> Markup:
         late = promise is not None and took > promise
         shown = badge("bad", "bad", span(took)) if late else badge("ok", "ok", span(took))
     promised = tag("small", f"{span(promise)} promised", class_="under") if promise else None
-    return tag("div", shown, promised, class_="rto")
+    return tag("div", shown, _next_rto(status), promised, class_="rto")
+
+
+def _next_rto(status: PolicyStatus) -> Child:
+    """Return how long it would take today, and within which bounds nine times of ten."""
+    foretold, promise = status.rto_predicted, status.rto_target
+    if foretold is None:
+        return None
+    words = f"today {span(foretold.expected)}, up to {span(foretold.high)}"
+    late = promise is not None and foretold.high > promise
+    return badge("warn", "warn", words) if late else tag("small", words, class_="under")
 
 
 def _repositories(overview: Overview) -> Child:

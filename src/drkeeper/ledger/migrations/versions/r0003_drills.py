@@ -29,6 +29,7 @@ def upgrade() -> None:
     _make_incident()
     _make_corrective_action()
     _make_key_drill()
+    _make_shown()
     _make_checkpoint()
 
 
@@ -185,6 +186,31 @@ def _make_key_drill() -> None:
         sa.PrimaryKeyConstraint("event", name="pk_key_drill"),
         sa.ForeignKeyConstraint(["event"], ["event.seq"], name="fk_key_drill_event"),
         sa.ForeignKeyConstraint(["drill"], ["drill.id"], name="fk_key_drill_drill"),
+    )
+
+
+def _make_shown() -> None:
+    op.create_table(
+        "shown",
+        sa.Column("policy", _text(255), primary_key=True),
+        sa.Column("planned_at", _INSTANT),
+        sa.Column("through", _INSTANT),
+        sa.Column("sound_drill", _NUMBER),
+        sa.Column("achieved_rto_us", _NUMBER),
+        sa.Column("said_drill", _NUMBER),
+        sa.Column("said_verdict", _text(32)),
+        sa.Column("said_reason", _WORDS),
+        sa.Column("said_at", _INSTANT),
+        sa.Column("broken", _NUMBER, nullable=False),
+        sa.Column("broken_drill", _NUMBER),
+        sa.Column("broken_reason", _WORDS),
+        sa.Column("broken_since", _INSTANT),
+        sa.Column("caught_at", _INSTANT),
+        sa.Column("ended", _WORDS, nullable=False),
+        sa.Column("costs", _WORDS, nullable=False),
+        sa.Column("event", _NUMBER, nullable=False),
+        sa.PrimaryKeyConstraint("policy", name="pk_shown"),
+        sa.ForeignKeyConstraint(["event"], ["event.seq"], name="fk_shown_event"),
     )
 
 

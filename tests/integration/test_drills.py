@@ -14,9 +14,11 @@ import pytest
 
 from doubles.databases import make_bank, writers
 from doubles.proving import plain_scratch, proving_ground
-from drkeeper.errors import KeyNotFoundError, LedgerError, ScratchError
+from drkeeper.crypto.age import Identity
+from drkeeper.errors import LedgerError, ScratchError
 from drkeeper.model.drill import Choice, Outcome, Phase, Verdict
 from drkeeper.model.probes import CommandProbe, FileProbe, Probes, SqlProbe, Wanted
+from drkeeper.repository.repository import open_repository
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -190,7 +192,17 @@ TREE_DAMAGE = {
     "names of one file apart": lambda t: replace_by_copy(t / "again.bin"),
     "filled hole": lambda t: kept_times(t / "holes", lambda: fill_hole(t / "holes")),
     "empty tree": shutil.rmtree,
+    "renamed file": lambda t: (t / "notes/one.txt").rename(t / "notes/seven.txt"),
+    "other content of the same length": lambda t: kept_times(
+        t / "notes/one.txt", lambda: (t / "notes/one.txt").write_bytes(b"ten\n")
+    ),
+    "nothing but zeros": lambda t: kept_times(
+        t / "notes/two.bin", lambda: (t / "notes/two.bin").write_bytes(bytes(700_000))
+    ),
+    "wrong mode of a folder": lambda t: (t / "notes").chmod(0o777),
+    "set-user-id": lambda t: (t / "notes/two.bin").chmod(0o4755),
 }
+"""What may be wrong with restored files; each claimed by the comparison with the manifest."""
 
 
 @pytest.mark.parametrize("damage", TREE_DAMAGE)
@@ -230,6 +242,26 @@ def no_tables(path):
         bank.execute("VACUUM")
 
 
+def raw_schema(old, new):
+    """Return damage to what SQLite believes of a table: rows may now break a rule of it."""
+    change = f"UPDATE sqlite_schema SET sql = replace(sql, '{old}', '{new}')"
+    return alter("PRAGMA writable_schema = ON", change, "PRAGMA writable_schema = RESET")
+
+
+def unindexed(path):
+    """Have an index without the rows that are in its table."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as bank:
+        (page,) = bank.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'by_account'"
+        ).fetchone()
+    page_size = 4096
+    data = bytearray(path.read_bytes())
+    start = (page - 1) * page_size
+    # Source: https://www.sqlite.org/fileformat.html, 1.6: an empty leaf of an index.
+    data[start : start + 8] = bytes((10, 0, 0, 0, 0, 0x10, 0, 0))
+    path.write_bytes(data)
+
+
 BANK_DAMAGE = {
     "flipped byte in a page": (lambda path: flip(path, 4096 * 3 + 2000), "bytes"),
     "broken page": (lambda path: flip(path, 4096 * 2), "integrity"),
@@ -252,7 +284,28 @@ BANK_DAMAGE = {
         lambda path: path.with_name(path.name + ".drkeeper.json").unlink(),
         "fingerprint",
     ),
+    "wrong application": (alter("PRAGMA application_id = 7"), "settings"),
+    "other page size": (alter("PRAGMA page_size = 1024", "VACUUM"), "settings"),
+    "missing table": (alter("DROP TABLE movement"), "schema"),
+    "table too many": (alter("CREATE TABLE surplus(a)"), "schema"),
+    "trigger too many": (
+        alter("CREATE TRIGGER t AFTER INSERT ON account BEGIN DELETE FROM movement; END"),
+        "schema",
+    ),
+    "rows too many": (alter("INSERT INTO account VALUES(4711, 0)"), "rows"),
+    "rows twice": (alter("INSERT INTO movement(account) SELECT account FROM movement"), "rows"),
+    "other rows in place of others": (
+        alter("DELETE FROM movement WHERE id = 200", "INSERT INTO movement VALUES(201, 1, NULL)"),
+        "rows",
+    ),
+    "rows that no index has": (unindexed, "integrity"),
+    "a rule that the rows break": (raw_schema("pad BLOB", "pad BLOB CHECK(id < 9)"), "schema"),
+    "half a fingerprint": (
+        lambda path: path.with_name(path.name + ".drkeeper.json").write_text('{"form": "drk'),
+        "fingerprint",
+    ),
 }
+"""What may be wrong with a restored database, and the question of the engine that claims it."""
 
 
 @pytest.mark.parametrize("damage", BANK_DAMAGE)
@@ -288,14 +341,56 @@ def corrupt(kind):
     return act
 
 
+def shorten(kind):
+    def act(ground):
+        path = object_of(ground, kind)
+        path.chmod(0o600)
+        os.truncate(path, path.stat().st_size - 1)
+
+    return act
+
+
+def exchange(kind):
+    """Give two objects each other's names."""
+
+    def act(ground):
+        ground.write("notes/one.txt", os.urandom(2000))
+        ground.back_up("home")
+        found = sorted(each for each in (ground.base / "store" / kind).rglob("*") if each.is_file())
+        one, other = found[0], found[-1]
+        assert one != other
+        one.rename(one.with_name("aside"))
+        other.rename(one)
+        one.with_name("aside").rename(other)
+
+    return act
+
+
+def newest_entry(ground):
+    return max((ground.base / "store" / "journal").iterdir())
+
+
+def corrupt_entry(ground):
+    newest_entry(ground).chmod(0o600)
+    flip(newest_entry(ground), 100)
+
+
 STORE_DAMAGE = {
     "missing pack": lose("packs"),
     "flipped byte in a pack": corrupt("packs"),
     "missing manifest": lose("meta"),
     "flipped byte in a manifest": corrupt("meta"),
+    "truncated pack": shorten("packs"),
+    "truncated manifest": shorten("meta"),
+    "exchanged packs": exchange("packs"),
+    "exchanged manifests": exchange("meta"),
+    "flipped byte in the keys of the session": corrupt("keyslots"),
+    "missing entry of the journal": lambda ground: newest_entry(ground).unlink(),
+    "flipped byte in the journal": corrupt_entry,
     "missing keys of the session": lambda ground: shutil.rmtree(ground.base / "store" / "keyslots"),
     "everything gone": lambda ground: shutil.rmtree(ground.base / "store"),
 }
+"""What may be wrong with a store; each claimed by the restore itself."""
 
 
 @pytest.mark.parametrize("damage", STORE_DAMAGE)
@@ -310,15 +405,21 @@ def test_damage_to_the_store_fails_the_drill(ground, damage):
 
 
 def test_a_key_that_opens_nothing_fails_the_drill(ground):
-    """Backups that nobody can read are no backups."""
+    """Backups that nobody can read are no backups: a genuine key that the repository never knew."""
     ground.back_up("home")
 
-    def refuse(_keys_opened):
-        raise KeyNotFoundError("no key at hand opens this")
+    def with_a_strange_key(keys_opened):
+        keys_opened()
+        return open_repository(
+            ground.store,
+            clock=ground.clock,
+            identities=[Identity.generate()],
+            admins=ground.keys.admins,
+        )
 
-    drill = ground.drill("home", open=refuse)
+    drill = ground.drill("home", open=with_a_strange_key)
     assert drill.judgement.verdict is Verdict.FAILED
-    assert drill.judgement.reason == "no key at hand opens this"
+    assert drill.judgement.reason.startswith("no identity at hand opens")
 
 
 def test_yesterdays_store_presented_as_todays_is_found_out(ground):
@@ -330,6 +431,39 @@ def test_yesterdays_store_presented_as_todays_is_found_out(ground):
     drill = ground.drill("home", store=type(ground.store)(ground.base / "yesterday"))
     assert drill.judgement.verdict is Verdict.FAILED
     assert drill.judgement.reason.endswith(f"not at snapshot {newest.n}")
+
+
+def test_yesterdays_database_presented_as_todays_is_found_out(ground):
+    """A sound database of yesterday, with yesterday's sound fingerprint, is not what was promised."""
+    ground.back_up("bank")
+    names = (ground.bank.name, f"{ground.bank.name}.drkeeper.json")
+    place = restored(ground, ground.bank).parent
+    kept = ground.base / "yesterday"
+    kept.mkdir()
+
+    def keep():
+        for name in names:
+            shutil.copy2(place / name, kept)
+
+    assert ground.drill("bank", on_progress=at_phase("compare", keep)).judgement.verdict.sound
+    with closing(sqlite3.connect(ground.bank, isolation_level=None)) as bank:
+        bank.execute("UPDATE account SET balance = balance + 1")
+    ground.back_up("bank")
+
+    def present():
+        for name in names:
+            shutil.copy2(kept / name, place)
+
+    drill = ground.drill("bank", on_progress=at_phase("compare", present))
+    assert drill.judgement.verdict is Verdict.UNSOUND
+    failed = {each.name for each in drill.end.probes if each.outcome is Outcome.FAILED}
+    assert failed == {"bytes", f"instant {ground.bank}"}
+
+
+def test_the_kinds_of_damage_are_many():
+    """The tables above plant at least thirty kinds, so that all passing is a score worth a name."""
+    kinds = [*TREE_DAMAGE, *BANK_DAMAGE, *STORE_DAMAGE]
+    assert len(kinds) == len(set(kinds)) >= 30
 
 
 # ---------------------------------------------------------------- the policy's own questions

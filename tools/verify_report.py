@@ -8,9 +8,12 @@ comes from `drkeeper report --bundle`, keys (the hosts' public signing keys) fro
 checkpoint that was kept elsewhere: in the repository, by an auditor, with the last report. Ends with 0
 when all holds, 1 when it does not, 2 when called wrongly.
 
-It shows that the events are those that were signed: none edited, removed, added or moved; that report.json
-says what they say; and that it leaves out none of its quarter. Not that what was recorded was true, and
-nothing of report.html: `drkeeper report --from report.json` makes that anew.
+It shows that the events are those that were signed: none edited, removed, added or moved (parts 1 and 2);
+that report.json says what they say and leaves out none of its quarter (part 3); and that every figure,
+cause, sample and finding in it is what follows from them, each computed anew (part 4). It takes from the
+report's own word only what no event says: the configuration's promises, addresses and names, section
+"security" on copies and locks, and the words about standards. It does not show that what was recorded was
+true, and says nothing of report.html: `drkeeper report --from report.json` makes that anew.
 """
 
 import argparse
@@ -656,7 +659,9 @@ def drawing(facts: Facts, drill: Record, seed: bytes) -> str:
     due = sorted(known)[next(word for word in stream if word < limit) % len(known)]
     if due == body["commit_number"]:
         return f"as drawn of {len(known)} {whose}"
-    return f"not as drawn of {len(known)} {whose}: {due} was"
+    if whose == "listed":
+        return f"not as drawn of {len(known)} listed: {due} was"
+    return f"not shown: candidates are not listed; of all {len(known)} recorded, {due} is drawn"
 
 
 def blake3(data: bytes, length: int = 32, seek: int = 0) -> bytes:

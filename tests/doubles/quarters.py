@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from doubles.ledgers import TickingClock, ledger_at, recovery_point, verification
+from drkeeper.crypto.sampling import draw, sample_seed
 from drkeeper.ledger.ledger import Ledger
 from drkeeper.model.alarm import AlarmKind, Condition, Subject
 from drkeeper.model.drill import (
@@ -91,6 +92,7 @@ class Story:
         self.ledger, self.clock, self.chance = ledger, clock, random.Random(seed)
         self.commit = 0
         self.points: dict[str, tuple[int, datetime, int]] = {}
+        self.kept: dict[str, list[tuple[int, datetime, int]]] = {}
         self.measured: dict[str, list[Measured]] = {}
 
     def at(self, instant: datetime) -> None:
@@ -119,26 +121,34 @@ class Story:
             plain_bytes=size, stored_bytes=size // 3, new_bytes=size // 50, files=size >> 17,
         )  # fmt: skip
         self.points[policy] = self.commit, at, size
+        self.kept[policy] = [*self.kept.get(policy, []), self.points[policy]][-14:]
         self.ledger.end_run(run, state, result={"files": made.files}, made=[made])
 
     def drill(  # noqa: PLR0913 - what can go wrong, by name
         self, policy: str, at: datetime, *, kind=DrillKind.RESTORE, choice=Choice.LATEST,
         promised=None, slow=1.0, bad="", scratch="", missed="",
     ) -> int:  # fmt: skip
-        """Drill the newest point; return the number of the drill."""
+        """Drill the newest point, or one that is drawn; return the number of the drill."""
         self.at(at)
         commit, consistent_at, size = self.points[policy]
         newest = self.ledger.checkpoints(limit=1)
         known = list(reversed(self.measured.get(policy, [])))
         plan = DrillPlan(
             policy=policy, kind=kind, choice=choice,
-            promised=promised or Promised(26 * HOUR, 28 * MINUTE),
+            promised=promised
+            or Promised(None if choice is Choice.RANDOM else 26 * HOUR, 28 * MINUTE),
             criteria={"probes": ["bytes", "engine"], "controls": ["flipped-byte", "stale-point"]},
             **signed(newest),
             prediction=predict(known, size),
         )  # fmt: skip
         planned = self.ledger.plan_drill(plan)
         self.ledger.declare_drill(planned.id, at)
+        detail = {}
+        if choice is Choice.RANDOM:
+            kept = self.kept[policy]
+            seed = sample_seed(bytes.fromhex(planned.plan.checkpoint_root), planned.id)
+            commit, consistent_at, size = kept[draw(seed, len(kept))[0]]
+            detail = {"candidates": [number for number, *_ in kept]}
         watch, elapsed_s = Stopwatch(at, 0.0), 0.0
         until = Phase.RESTORED if bad and bad.startswith("could") else Phase.TORN_DOWN
         for phase, seconds in PHASES.items():
@@ -170,6 +180,7 @@ class Story:
                 ),
             ),
             achieved_rpo=at - consistent_at,
+            detail=detail,
         )  # fmt: skip
         self.at(end.ended_at)
         self.ledger.end_drill(planned.id, end)

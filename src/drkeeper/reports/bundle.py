@@ -23,7 +23,7 @@ report.json        the report; all else that shows it is made from this
 report.html        the same for people; not verified: drkeeper report --from report.json makes it anew
 ledger.jsonl       the events of the ledger that it was computed from, with signed checkpoints
 checkpoint.note    the newest of these checkpoints: keep it, and hold the next bundle against it
-verify_report.py   holds all of these against each other; read it first, it is short
+verify_report.py   holds all of these against each other; read it first: one file, in five parts
 
 To verify, with Python 3.11 and the package cryptography, and without drkeeper:
 

@@ -1,5 +1,7 @@
 """The report says what the ledger says: all of it, and the same each time."""
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +13,7 @@ from drkeeper.model.run import Operation, RunFailure, RunState
 from drkeeper.reports.form import SECTIONS, json_bytes
 from drkeeper.reports.quarters import Quarter
 from drkeeper.reports.report import compute
+from drkeeper.reports.scope import RepositoryScope
 
 LATER = datetime(2027, 1, 3, tzinfo=UTC)
 Q4 = Quarter(2026, 4)
@@ -111,11 +114,34 @@ def test_a_violation_is_told_with_its_cause(report):
 
 def test_what_is_not_known_is_said_to_be_unknown(report):
     """No lock was recorded, so none is claimed; nor is a copy in another place."""
-    assert report["security"]["lock_horizon"]["through"] == "unknown"
+    locks = report["security"]["lock_horizon"]
+    assert locks["through"] == "not asked"
+    assert "neither that they are locked nor that they are not" in locks["why"]
+    assert [each["locked"] for each in locks["stores"]] == ["not asked"]
     (files, *_) = report["security"]["copies"]
     holds = {each["rule"]: each["holds"] for each in files["rules"]}
     assert holds["1 copy elsewhere"] == holds["1 copy that cannot be changed"] == "unknown"
     assert holds["3 copies"] == "no"
+
+
+def test_a_folder_has_no_locks(world):
+    """What is known of locks is said with where it is known from: a folder cannot have any."""
+    folder = RepositoryScope(name="primary", store="/mnt/backups", medium="folder")
+    scope = replace(scope_of("files"), repositories=(folder,))
+    made = compute(world, scope, Q4, LATER)["security"]
+    (store,) = made["lock_horizon"]["stores"]
+    assert (store["locked"], store["known_from"]) == (
+        "never", "configuration: a folder has no locks",
+    )  # fmt: skip
+    (rule,) = (e for e in made["copies"][0]["rules"] if e["rule"].startswith("1 copy that cannot"))
+    assert rule["found"].startswith("a folder has no locks")
+
+
+def test_a_random_drill_is_shown_to_be_as_drawn(report):
+    """The candidates are listed, and of these the seed has drawn what was restored."""
+    drawn = [e["drawn"] for e in report["sampling"]["drills"] if e["choice"] == "random"]
+    assert drawn
+    assert all(re.fullmatch(r"as drawn of \d+ listed", each) for each in drawn)
 
 
 def test_nothing_is_claimed_without_evidence(scope, tmp_path):

@@ -101,7 +101,7 @@ def sampling(report: Section) -> Child:
             _taken(each),
             when(each["consistent_at"]),
             each["drawn"],
-            tag("code", each["seed"][:12], "\u2026"),
+            tag("code", each["seed"][:10], "\u2026"),
             f"{each['checkpoint_size']}" if each["checkpoint_size"] else "none yet",
             refs(each["events"]),
         )

@@ -14,7 +14,7 @@ TONES: Final = {
     "too-old": "bad", "too-slow": "bad", "unsound": "bad", "failed": "bad", "no": "bad",
     "cannot-be-met": "bad", "invalid": "bad", "open": "bad", "none": "bad",
     "interrupted": "warn", "skipped": "warn", "warnings": "warn", "inconclusive": "warn",
-    "not kept": "bad", "look": "warn", "unknown": "warn", "broken": "warn", "at-risk": "warn", "slower": "warn", "overdue": "warn",
+    "not kept": "bad", "look": "warn", "unknown": "warn", "not asked": "warn", "never": "bad", "broken": "warn", "at-risk": "warn", "slower": "warn", "overdue": "warn",
 }  # fmt: skip
 """Colour of a word; all others are quiet."""
 

@@ -295,6 +295,11 @@ def security(report: Section) -> Child:
                 ("Objects locked until", [chip(lock["through"]), f" {lock['why']}"]),
             ]
         ),
+        table(
+            ("Repository", "Medium", "Locked until", "Known from"),
+            [(e["store"], e["medium"], chip(e["locked"]), e["known_from"]) for e in lock["stores"]],
+            empty="No repository is configured.",
+        ),
         tag("h3", "3-2-1-1-0, from what is recorded"),
         table(
             ("Policy", "Rule", "Found", "Holds", "Events"), copies, empty="No policy is configured."

@@ -139,7 +139,9 @@ def _drawn(period: Period, drill: Record, seed: bytes) -> str:
     whose = "listed" if known is listed else "recorded"
     if due == body["commit_number"]:
         return f"as drawn of {len(known)} {whose}"
-    return f"not as drawn of {len(known)} {whose}: {due} was"
+    if known is listed:
+        return f"not as drawn of {len(known)} listed: {due} was"
+    return f"not shown: candidates are not listed; of all {len(known)} recorded, {due} is drawn"
 
 
 def _candidates(period: Period, drill: Record) -> list[int]:

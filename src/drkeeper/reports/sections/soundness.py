@@ -9,6 +9,7 @@ from drkeeper.model.instants import exact_rfc3339
 from drkeeper.reports.figures import figure, numbers, us
 from drkeeper.reports.history import Record
 from drkeeper.reports.period import Period, is_sound
+from drkeeper.reports.scope import RepositoryScope
 
 UNKNOWN = "unknown"
 
@@ -122,12 +123,34 @@ def security(period: Period) -> dict[str, Any]:
         ],
         "recipients_known": "from key drills only" if newest else UNKNOWN,
         "key_drills": tried,
-        "lock_horizon": {
-            "through": UNKNOWN,
-            "why": "the ledger records no locks on stored objects",
-            "events": [],
-        },
+        "lock_horizon": _locks(period),
         "copies": [_copies(period, each.policy) for each in period.scope.policies],
+    }
+
+
+NOT_ASKED = "not asked"
+
+
+def _locks(period: Period) -> dict[str, Any]:
+    """Tell what is known of locks on stored objects, and from where: that nobody asked is not a no."""
+    return {
+        "through": NOT_ASKED,
+        "why": (
+            "drkeeper asks no store until when objects are locked, and sets no lock: this says neither "
+            "that they are locked nor that they are not; the store's own settings tell"
+        ),
+        "stores": [
+            {
+                "store": each.name,
+                "medium": each.medium,
+                "locked": "never" if each.medium == "folder" else NOT_ASKED,
+                "known_from": "configuration: a folder has no locks"
+                if each.medium == "folder"
+                else "nothing; drkeeper doctor tells whether the store can lock objects at all",
+            }
+            for each in period.scope.repositories
+        ],
+        "events": [],
     }
 
 
@@ -155,11 +178,16 @@ def _copies(period: Period, policy: str) -> dict[str, Any]:
                 events,
             )
             | {"holds": UNKNOWN if stores else "no"},
-            _rule("1 copy that cannot be changed", "no lock and no offline copy is recorded", [])
-            | {"holds": UNKNOWN},
+            _rule("1 copy that cannot be changed", _unchanging(store), []) | {"holds": UNKNOWN},
             _errors(period, policy, stores),
         ],
     }
+
+
+def _unchanging(store: RepositoryScope | None) -> str:
+    if store is not None and store.medium == "folder":
+        return "a folder has no locks; whether there is an offline copy is not recorded"
+    return "locks were not asked for; whether there is an offline copy is not recorded"
 
 
 def _errors(period: Period, policy: str, stores: list[str]) -> dict[str, Any]:

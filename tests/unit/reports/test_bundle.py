@@ -1,7 +1,6 @@
 """Who holds a bundle can see for himself, without drkeeper, that nothing was left out or changed."""
 
 import copy
-import importlib.util
 import io
 import json
 import random
@@ -10,11 +9,11 @@ import subprocess
 import sys
 import tarfile
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
+from doubles.verifiers import TOOL, verifier_of_reports
 from drkeeper.crypto.merkle import leaf_hash, root_of
 from drkeeper.ledger.events import hashed_bytes, link
 from drkeeper.reports.bundle import bundle_bytes, verifier
@@ -22,7 +21,6 @@ from drkeeper.reports.form import json_bytes
 from drkeeper.reports.quarters import Quarter
 from drkeeper.reports.report import compute
 
-TOOL = Path(__file__).parents[3] / "tools" / "verify_report.py"
 LATER = datetime(2027, 1, 3, tzinfo=UTC)
 Q4 = Quarter(2026, 4)
 
@@ -402,10 +400,7 @@ def test_a_forged_report_is_found(files, judge, change, reason):
 @pytest.fixture(scope="module")
 def tool():
     """The verifier as a module: what it says of one report after the other."""
-    spec = importlib.util.spec_from_file_location("verify_report", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return verifier_of_reports()
 
 
 WORDS = re.compile(

@@ -147,8 +147,9 @@ def the_report_tells_all_of_it(home, story):
 def what_it_names_can_be_looked_at(home, story):
     """Each command of the end does its work when it is pasted."""
     ending = story[story.index("Look around") :].splitlines()
-    pasted = [line.strip() for line in ending if line.startswith("   drkeeper ")]
+    *pasted, clean = [line.strip() for line in ending if line.startswith("   drkeeper ")]
     assert len(pasted) == 5
+    assert clean == f"drkeeper demo --clean {home}"
     search = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     for line in pasted:
         done = subprocess.run(

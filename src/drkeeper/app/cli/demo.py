@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -374,13 +373,9 @@ class Demo:
             f"   drkeeper diff project {first} {second} --identity {places.kit}",
             "   drkeeper policy explain shop",
             f"   less {places.kit}",
-            f"and when you have seen it: {_program()} demo --clean {places.home}",
+            "and when you have seen it:",
+            f"   drkeeper demo --clean {places.home}",
             "",
             f"Report: {report.as_uri()}",
         ):
             self._output.say(line)
-
-
-def _program() -> str:
-    """Return how this program is called here: it need not be on the PATH."""
-    return "drkeeper" if shutil.which("drkeeper") else sys.argv[0]

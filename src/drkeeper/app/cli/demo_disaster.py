@@ -176,6 +176,8 @@ class DisasterDemo:
             story.drkeeper(
                 "report", "-q", "--from", str(written), "--format", form, "--output", str(path)
             )
+        if "pdf" not in forms:
+            story.fact("(and as PDF, where drkeeper[pdf] is installed)")
         drills = json.loads(written.read_bytes())["results"]["drills"]
         if not drills or any(each["verdict"] != "proven" for each in drills):
             raise VerificationError(

@@ -1011,11 +1011,30 @@ def evidence(facts: Facts, roots: list[bytes]) -> dict:
     }  # fmt: skip
 
 
+def check_targets(facts: Facts) -> None:
+    """See that the promises are those that drills were held to since the ledger last saw the policy.
+
+    Only where the policy is as it was recorded then: a promise may be changed, but not silently.
+    """
+    for promise in facts.report["scope"]["policies"]:
+        name = promise["policy"]
+        seen = facts.all("policy", name)
+        if not seen or seen[0].body["definition"] != promise["configured_as"]:
+            continue
+        for drill in facts.all("drill", name):
+            for short in ("rpo", "rto"):
+                held, said = drill.body[f"promised_{short}_us"], promise[f"{short}_us"]
+                same = held in {None, said} or drill.events[0] < seen[0].last
+                what = f"{short.upper()} of policy {name} is {said} in the report"
+                require(same, f"{what}; drill {drill.events[0]} was held to {held}")
+
+
 def recompute(
     report: dict, events: list[dict], found: dict[int, Record], roots: list[bytes]
 ) -> None:
     """See that each section is what follows from the events, to the last figure and sentence."""
     facts = Facts(report, events, found)
+    check_targets(facts)
     for name in (part.__name__ for part in SECTIONS):
         require(name in report, f"report lacks the section {name}")
     made = {part.__name__: part(facts) for part in SECTIONS}

@@ -234,6 +234,12 @@ def smaller_gap(report):
     shop(report, "rpo")["worst"]["gap_us"] //= 2
 
 
+def softer_target(report):
+    policies = report["scope"]["policies"]
+    next(each for each in policies if each["policy"] == "shop")["rpo_us"] *= 100
+    shop(report, "rpo").update(rpo_us=shop(report, "rpo")["rpo_us"] * 100, violations=[])
+
+
 def violation_left_out(report):
     del shop(report, "rpo")["violations"][0]
 
@@ -335,6 +341,7 @@ def one_more_section(report):
 
 
 FORGERIES = {
+    softer_target: "RPO of policy shop is 9360000000000 in the report; drill",
     smaller_gap: "rpo.policies[2].worst.gap_us is",
     violation_left_out: "rpo.policies[2].violations",
     violation_cut_short: "rpo.policies[2].violations[0].violated_from is",

@@ -39,7 +39,7 @@ def test_the_screen_fits_and_says_what_there_is(installed):
     out = installed.done("status")
     assert max(map(len, out.splitlines())) <= 80
     assert ESCAPE not in out
-    assert re.search(r"^files +ok +.*(CET|CEST|\d{4}) .*/-/1d2h +-/1h$", out, re.MULTILINE), out
+    assert re.search(r"^files +ok +.*(CET|CEST|\d{4}) .*/-/1d2h +-/-/1h$", out, re.MULTILINE), out
     assert "no daemon runs" in out
     assert "systemctl start drkeeper" in out
 

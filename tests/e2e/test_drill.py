@@ -7,6 +7,8 @@ from contextlib import closing
 import pytest
 
 from doubles.installation import Installation
+from doubles.scratching import need
+from drkeeper.scratch.base import ScratchKind
 
 
 @pytest.fixture
@@ -91,6 +93,37 @@ def test_a_kind_may_say_of_which_point(installed, kind):
     installed.done("drill", "files", "--kind", kind)
     said = installed.lines("ledger", "query", "SELECT kind, choice FROM drills")
     assert said[0]["row"] == {"kind": "restore", "choice": kind}
+
+
+def test_a_command_reads_what_the_policy_names(installed):
+    """A script and what lies beside it: kept from the sandbox, unless the policy names their folder."""
+    need(ScratchKind.BUBBLEWRAP, installed.home / "trial")
+    folder = installed.home / "opt"
+    folder.mkdir(mode=0o755)
+    script = folder / "check"
+    script.write_text('#!/bin/sh\nexec grep -qxf "${0%/*}/expected" "$1"\n')
+    script.chmod(0o755)
+    (folder / "expected").write_text("one\n")
+    text = (installed.etc / "policies.d" / "files.yaml").read_text()
+    probe = f'{{command: [{script}, "{{restored}}{installed.source}/one.txt"]}}'
+    installed.policy("files", f"{text}\ndrill: {{probes: [{probe}]}}\n")
+    assert facts(installed.run("drill", "files", "--json"))["verdict"] == "unsound"
+    installed.policy("files", f"{text}\ndrill: {{probes: [{probe}], readable: [{folder}]}}\n")
+    assert facts(installed.run("drill", "files", "--json"))["verdict"] == "proven"
+
+
+def test_a_database_of_many_tables(installed):
+    """What is said of 200 very long names is more than programs usually say, and is heard to its end."""
+    path = installed.home / "wide.db"
+    with closing(sqlite3.connect(path)) as wide:
+        wide.execute("PRAGMA page_size = 512")
+        for number in range(200):
+            wide.execute(f"CREATE TABLE {'a_table_with_a_long_name' * 300}{number}(a)")
+        wide.commit()
+    installed.policy("wide", f"policy: wide\nsource:\n  sqlite: {{databases: [{path}]}}\n")
+    installed.done("backup", "wide")
+    found = facts(installed.run("drill", "wide", "--json"))
+    assert (found["verdict"], found["reason"]) == ("proven", "")
 
 
 def test_many_at_once(shop):

@@ -159,7 +159,7 @@ repositories:
         ("drill: {readable: [opt]}\n", ["not an absolute path"]),
         ("drill: {readable: [/etc]}\n", ["/etc holds too much"]),
         ("drill: {readable: [/]}\n", ["/ holds too much"]),
-        ("drill: {readable: [/tmp/x]}\n", ["a sandbox has a /tmp/x of its own"]),
+        ("drill: {readable: [/run/x]}\n", ["a sandbox has a /run/x of its own"]),
         ("drill: {bare: quarterly on 1}\n", ["needs the recovery kit; name its file with kit"]),
         ("hooks: {before_backup: [x]}\n", ["'x' is not the absolute path of a program"]),
         ("hooks: {before_backup: [/x y]}\n", ["has spaces, and no shell splits it"]),

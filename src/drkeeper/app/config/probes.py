@@ -28,9 +28,9 @@ _BELONGING: Final = {
 _TAKEN: Final = frozenset({"bytes", "start"})
 """Names of probes that are always there."""
 
-_NEVER_READABLE: Final = ("/proc", "/sys", "/dev", "/run", "/tmp")  # noqa: S108 - to refuse it
+_NEVER_READABLE: Final = ("/proc", "/sys", "/dev", "/run", "/var/run")
 """Trees of which a sandbox has its own, or whose files are doors to what runs outside."""
-_NOT_WHOLE: Final = frozenset({"/", "/etc", "/root", "/home", "/var"})
+_NOT_WHOLE: Final = frozenset({"/", "/etc", "/root", "/home", "/var", "/tmp"})  # noqa: S108 - to refuse it
 """Directories that hold secrets of many programs; what lies in them may be named one by one."""
 
 _Found = Iterator[tuple[Location, str]]

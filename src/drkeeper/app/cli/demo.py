@@ -58,7 +58,7 @@ LARGE_BYTES = 8 * 1024 * 1024
     "--watch",
     "seconds",
     type=click.FloatRange(0, 3600),
-    default=40,
+    default=30,
     show_default=True,
     metavar="SECONDS",
     help="Watch the daemon for so long.",

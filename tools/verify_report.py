@@ -232,6 +232,8 @@ def check_report(report: dict, events: list[dict], roots: list[bytes], quarter: 
     for one, mark in ((me, last), (me["previous"], first - 1)):
         same = (one["last"], one["root"]) == (mark, roots[mark].hex())
         require(same, "report is of another ledger than these events")
+    before = f"{int(quarter[:4]) - (quarter[5] == '1')}Q{(int(quarter[5]) + 2) % 4 + 1}"
+    require(me["previous"]["quarter"] == before, f"report does not follow that of {before}")
     found = records_of(events[:last])
     check_rows(report, found)
     records = {id(each): each for each in found.values()}.values()

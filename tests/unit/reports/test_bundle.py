@@ -213,6 +213,10 @@ def other_ancestor(report):
     report["identity"]["previous"]["root"] = "00" * 32
 
 
+def after_another_quarter(report):
+    report["identity"]["previous"]["quarter"] = "2026Q1"
+
+
 def shorter_quarter(report):
     report["identity"]["last"] -= 3
 
@@ -387,6 +391,7 @@ FORGERIES = {
     key_drill_left_out: "report leaves out event",
     point_left_out: "report leaves out event",
     other_ancestor: "report is of another ledger than these events",
+    after_another_quarter: "report does not follow that of 2026Q3",
     shorter_quarter: "are not those of 2026Q4",
     cut_short: "are not those of 2026Q4",
     other_kind: "form that is not known",

@@ -85,7 +85,9 @@ def _promises(drill: Drill, end: DrillEnd) -> Iterator[str]:
     if drill.plan.kind is DrillKind.KEY:
         return
     yield f"  RTO {_against(end.achieved_rto, promised.rto)}{_foretold(drill, end)}"
-    if drill.plan.kind is not DrillKind.MASS:  # each part has one of its own, and the whole has none
+    if (
+        drill.plan.kind is not DrillKind.MASS
+    ):  # each part has one of its own, and the whole has none
         yield f"  RPO {_against(end.achieved_rpo, promised.rpo)}"
 
 

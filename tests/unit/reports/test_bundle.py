@@ -435,6 +435,16 @@ def leaves(value, place=""):
             yield way
 
 
+def figures(report):
+    """Yield the ways to all values that follow from the ledger's events."""
+    unseen = {
+        f"scope.policies.{n}.configured_as"
+        for n, each in enumerate(report["scope"]["policies"])
+        if not each["as_recorded"]  # what is configured now, and no event says so
+    }
+    yield from (way for way in leaves(report) if way not in unseen)
+
+
 def changed(report, way):
     """Return a report in which one value is another."""
     made = copy.deepcopy(report)
@@ -469,14 +479,14 @@ def unnoticed(tool, report, files, ways):
 
 def test_whatever_value_is_changed_is_found(tool, report, files):
     """Of all values of a report but words that come from elsewhere, sixty at random."""
-    ways = random.Random(4).sample([*leaves(report)], 60)
+    ways = random.Random(4).sample([*figures(report)], 60)
     assert unnoticed(tool, report, files, ways) == []
 
 
 @pytest.mark.soak
 def test_every_value_that_is_changed_is_found(tool, report, files):
     """All of them, one after the other."""
-    ways = [*leaves(report)]
+    ways = [*figures(report)]
     assert len(ways) > 2000
     assert unnoticed(tool, report, files, ways) == []
 

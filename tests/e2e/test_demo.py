@@ -127,9 +127,10 @@ def the_report_tells_all_of_it(home, story):
             ("restore", "project"), ("restore", "project"), ("restore", "shop"), ("restore", "shop"),
         ]
     )  # fmt: skip
-    (incident,) = report["issues"]["incidents"]
-    assert incident["kind"] == "rpo-violated"
-    assert incident["ended_at"]
+    incidents = report["issues"]["incidents"]  # the store that was away; a slow machine has more
+    assert incidents
+    assert {each["kind"] for each in incidents} == {"rpo-violated"}
+    assert all(each["ended_at"] for each in incidents)
     (action,) = report["issues"]["actions"]
     assert action["title"] == "Keep a second copy in another place"
     promises = [each for each in report["review"]["findings"] if each["weight"] == "bad"]

@@ -398,10 +398,10 @@ def mount(folder, options):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 192 KiB of its own."""
+    """A file system of 512 KiB of its own; an empty ledger takes less than half of that."""
     folder = tmp_path / "disk"
     folder.mkdir(mode=0o700)
-    if not mount(folder, "size=192k,mode=700"):
+    if not mount(folder, "size=512k,mode=700"):
         pytest.skip(
             "mounting is not allowed here (run as root): ENOSPC of a real file system is not tested"
         )

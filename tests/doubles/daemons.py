@@ -18,7 +18,7 @@ from drkeeper.ledger.ledger import Ledger, open_ledger
 from drkeeper.ledger.process import this_process
 from drkeeper.model.run import RunState
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 """Longest wait for anything that must happen."""
 
 

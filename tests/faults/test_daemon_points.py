@@ -24,7 +24,7 @@ def strike(made, point):
         if point.startswith(AT_RELOAD):
             keeper.ready()
             keeper.send(signal.SIGHUP)
-        assert keeper.process.wait(60) == CRASHED, (point, keeper.text()[-3000:])
+        assert keeper.process.wait(150) == CRASHED, (point, keeper.text()[-3000:])
     wait_for(lambda: not processes_of(made), f"nothing to live after {point}", SETTLED_S)
 
 

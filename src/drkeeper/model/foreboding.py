@@ -95,27 +95,32 @@ def _since(facts: PolicyFacts) -> datetime:
 
 
 def drill_overdue(facts: PolicyFacts) -> Iterator[Condition]:
-    """No drill has begun for longer than their schedule allows: of policies that were drilled before.
+    """No drill has begun for longer than their schedule allows, or there has never been one.
 
-    One that never was shows as such in every status; a machine that may only write drills nothing by
-    itself, and is not to be blamed for a schedule that nobody gave it.
+    A policy that was never drilled shows as such in every status. It is an alarm where somebody wrote
+    the schedule down: a machine that may only write drills nothing by itself, and is not to be blamed
+    for a schedule that nobody gave it.
     """
-    policy, shown = facts.policy, facts.shown
+    policy, last = facts.policy, facts.shown.planned_at if facts.shown else None
     schedule, pause = policy.drill.schedule, policy.pause
-    if schedule is None or shown is None or shown.planned_at is None or facts.is_paused:
+    if last is None and policy.drill.promised and facts.point is not None:
+        known = facts.first_seen_at
+    else:
+        known = last
+    if schedule is None or known is None or facts.is_paused:
         return
-    since = shown.planned_at if pause is None else max(shown.planned_at, pause.until)
+    since = known if pause is None else max(known, pause.until)
     quiet = facts.now - since
     if quiet < DRILL_GRACE:
         return
     longest = longest_pause(schedule, policy.zone, facts.now)
     if quiet < longest + DRILL_GRACE:
         return
-    message = (
-        f"no drill has begun since {local(facts, shown.planned_at)}, though there is to be one "
-        f"every {format_duration(longest)}"
-    )
+    begun = f"has begun since {local(facts, last)}" if last else "has ever begun"
+    message = f"no drill {begun}, though there is to be one every {format_duration(longest)}"
     hint = f"Run systemctl status drkeeper, then drkeeper drill {policy.name}."
+    if last is None:
+        hint += " Where no key reads, drill elsewhere, and write here: drill: {schedule: never}."
     due = since + longest
     yield condition_of(facts, AlarmKind.DRILL_OVERDUE, message, hint, due)
 

@@ -252,6 +252,7 @@ class DrillTerms(msgspec.Struct, frozen=True):
         longest: Longest time of one program in scratch.
         processes: Most processes of one program in scratch.
         schedule: When the daemon drills it; ``None`` for only by hand.
+        promised: Whether somebody wrote that schedule down, so that a first drill can be missed.
         readable: Files and directories that commands may read, beside the system's programs.
         bare: When the daemon drills it from store and kit alone; ``None`` for only by hand.
         kit: The recovery kit's file, for bare drills by the daemon.
@@ -263,6 +264,7 @@ class DrillTerms(msgspec.Struct, frozen=True):
     longest: timedelta = timedelta(hours=6)
     processes: int = 256
     schedule: Schedule | None = None
+    promised: bool = False
     readable: tuple[str, ...] = ()
     bare: Schedule | None = None
     kit: str | None = None

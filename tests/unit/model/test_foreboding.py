@@ -27,9 +27,9 @@ def costs(*minutes, size=10 * GB):
     return " ".join(spelt)
 
 
-def story(rto=30 * MINUTE, *, size=10 * GB, drill=None, **more):
+def story(rto=30 * MINUTE, *, size=10 * GB, drill=None, promised=False, **more):
     """Return a policy that runs each night, drilled weekly, with a snapshot of today."""
-    terms = DrillTerms(schedule=parse_schedule(drill) if drill else None)
+    terms = DrillTerms(schedule=parse_schedule(drill) if drill else None, promised=promised)
     policy = policy_of(
         "daily at 02:30", "Europe/Berlin", objectives=Objectives(rto=rto), drill=terms, **more
     )
@@ -130,9 +130,26 @@ def test_drills_that_nobody_begins():
     assert weekly.kinds(NOW, shown=begun) == []
 
 
+def test_a_first_drill_that_somebody_asked_for_is_missed():
+    """Where the schedule was written down, from the first sight of the policy on, once there is
+    something to restore; it says what a machine can do that may only write. A first drill ends it."""
+    weekly = story(drill="weekly on sun at 05:00", promised=True)
+    weekly.known_since = at("2026-11-13T02:01")
+    assert weekly.kinds("2026-11-21T02:00", shown=None) == []
+    condition = weekly.condition("2026-11-21T02:01", shown=None)
+    assert condition.kind is AlarmKind.DRILL_OVERDUE
+    assert "no drill has ever begun, though there is to be one every 7 d" in condition.message
+    assert condition.since == at("2026-11-20T02:01")
+    assert "drkeeper drill home" in condition.hint
+    assert "drill: {schedule: never}" in condition.hint
+    assert weekly.kinds(NOW, shown=Shown(planned_at=at("2026-11-20T04:00"))) == []
+    nothing_to_restore = Story(weekly.policy, weekly.known_since)
+    assert "drill-overdue" not in nothing_to_restore.kinds(NOW, shown=None)
+
+
 def test_drills_are_late_only_when_they_are_due():
     """Not without a schedule, nor while the policy is paused or just after, nor when nothing was ever
-    drilled: that shows by itself, and a machine that may only write cannot."""
+    drilled and nobody wrote a schedule down: a machine that may only write cannot."""
     last = Shown(planned_at=at("2026-10-01T04:00"))
     assert story().kinds(NOW, shown=last) == []
     weekly = "weekly on sun at 05:00"

@@ -53,6 +53,7 @@ def drill_terms(file: PolicyFile) -> DrillTerms:
         longest=section.limits.time,
         processes=section.limits.processes,
         schedule=section.schedule if said else default_schedule(),
+        promised=said,
         readable=tuple(section.readable),
         bare=section.bare if said_bare else default_bare_schedule(),
         kit=section.kit,

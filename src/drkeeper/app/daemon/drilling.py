@@ -14,7 +14,7 @@ from drkeeper.model.drill import DrillKind
 from drkeeper.model.drill_schedule import drill_due
 from drkeeper.model.policy import Policy
 
-LOOK_EVERY: Final = timedelta(minutes=1)
+LOOK_EVERY: Final = timedelta(seconds=30)
 """How often it is asked whether a drill is due. Source: ours; nobody waits for one."""
 
 
@@ -89,17 +89,21 @@ class Driller:
         if child is not None and child.poll() is None:
             child.kill()
 
-    def look(self) -> None:
-        """Begin the drill that has been due for longest, if there is a place for it, and see it end."""
-        if not self._is_idle():
-            return
-        due = self._next()
+    def look(self) -> bool:
+        """Begin the drill that has been due for longest, if there is a place for it, and see it end.
+
+        Returns:
+            Whether one was due, so that another may be.
+        """
+        due = self._next() if self._is_idle() else None
         if due is not None:
             self._drill(due)
+        return due is not None
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_EVERY.total_seconds()):
-            self.look()
+            while self.look() and not self._ended.is_set():
+                pass
 
     def _next(self) -> Due | None:
         """Return the drill that has been due for longest."""

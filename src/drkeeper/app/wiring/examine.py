@@ -276,7 +276,7 @@ def _scratch(configuration: Configuration, clock: Clock) -> Iterator[Line]:
 
 
 _SCRATCH = {
-    ScratchKind.BUBBLEWRAP: "works, bubblewrap {version}; drills run in it",
+    ScratchKind.BUBBLEWRAP: "works, bubblewrap {version}; drills run in it; memory is added up, 20 times a second",
     ScratchKind.PROCESS: "works; only for drills where bubblewrap does not, since it contains less",
 }
 

@@ -18,7 +18,7 @@ from drkeeper.operations.restore.printable import printable
 
 BYTES: Final = "bytes"
 """Name of the probe."""
-WHAT: Final = "every path of the manifest and no other: content, size, mode, time, kind"
+WHAT: Final = "every path of the manifest and no other: content, size, mode, time, attributes, kind"
 """What it asks for, in words."""
 
 _PROGRAM: Final = (sys.executable, "-I", "-X", "utf8", witness.__file__)

@@ -20,11 +20,13 @@ class Expected:
     Args:
         reader: The snapshot.
         rights: What a restore by this process may do.
+        lossy: The restore has told that attributes could not be set, so that some may be missing.
     """
 
-    def __init__(self, reader: SnapshotReader, rights: Rights) -> None:
+    def __init__(self, reader: SnapshotReader, rights: Rights, *, lossy: bool = False) -> None:
         self._reader = reader
         self._rights = rights
+        self._lossy = lossy
         self._owners = Owners(numeric=False)
 
     def lines(self, paths: tuple[bytes, ...] = ()) -> Iterator[bytes]:
@@ -81,6 +83,12 @@ class Expected:
             "segments": entry.extra.segments,
             "target": entry.extra.target.decode("latin-1"),
             "group": _group(entry),
+            "attributes": [
+                (name.decode("latin-1"), value.hex())
+                for name, value in entry.extra.xattrs
+                if self._rights.keeps(name)
+            ],
+            "lossy": self._lossy,
         }
         return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 

@@ -65,6 +65,7 @@ class Performance:
         self._controls: list[ControlResult] = []
         self._rpo: timedelta | None = None
         self._detail: dict[str, object] = {}
+        self._lost_attributes = False
 
     def run(self) -> None:
         """Do it; what goes wrong is a part of how it ended.
@@ -139,6 +140,7 @@ class Performance:
         self._restored = True
         self._reached_end = f"snapshot {commit.n}"
         self._measure(commit, repository.id.hex(), report)
+        self._lost_attributes = any(each.code == "xattr" for each in report.problems)
         self._prove(reader, scratch, data, aside)
 
     def _restore(self, reader: SnapshotReader, data: Path) -> RestoreReport:
@@ -191,7 +193,9 @@ class Performance:
         consistent_at = self._point.consistent_at if self._point else declared_at
         recovery = recovery_of(root)
         engine = None if recovery is None else Engine(recovery, scratch, self._clock)
-        expected = Expected(reader, Rights.of_process(privileged=False))
+        expected = Expected(
+            reader, Rights.of_process(privileged=False), lossy=self._lost_attributes
+        )
         comparison = Comparison(expected, self._clock)
         questions = Questions(self._request.probes, scratch, self._clock, declared_at)
         newest = None

@@ -37,6 +37,8 @@ _READ_BYTES: Final = 1024 * 1024
 _SECOND_NS: Final = 1_000_000_000
 _KEPT_NS: Final = (-(2**31) * _SECOND_NS, 2**34 * _SECOND_NS)
 """Times of change that a file system keeps. Source: Documentation/filesystems/ext4/inodes.rst."""
+_NO_ANSWER: Final = {errno.ENOTSUP, errno.EACCES, errno.EPERM}
+"""This file system keeps no attributes, or does not let this user see them."""
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -93,6 +95,8 @@ class Witness:
         if expected["type"] == FILE:
             self.counts["files"] += 1
             yield from self._content(place, found, expected)
+        else:
+            yield from _attributes(place, expected)
 
     def _metadata(self, found: os.stat_result, expected: dict[str, Any]) -> Iterator[str]:
         mode = stat.S_IMODE(found.st_mode)
@@ -123,6 +127,7 @@ class Witness:
             with _opened(place) as descriptor:
                 _forget(descriptor, found.st_size)
                 digest = self._digest(descriptor, expected)
+                yield from _attributes(descriptor, expected)
         except OSError as error:
             yield f"cannot be read: {error.strerror}"
             return
@@ -198,6 +203,21 @@ class _opened:  # noqa: N801 - used as a function
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+
+def _attributes(where: bytes | int, expected: dict[str, Any]) -> Iterator[str]:
+    """Compare extended attributes, ACLs among them."""
+    for name, value in expected["attributes"]:
+        try:
+            found = os.getxattr(where, name.encode("latin-1"), follow_symlinks=isinstance(where, int))
+        except OSError as error:
+            if error.errno not in _NO_ANSWER and not (
+                expected["lossy"] and error.errno == errno.ENODATA
+            ):
+                yield f"has no attribute {ascii(name)[1:-1]}: {error.strerror}"
+            continue
+        if found.hex() != value:
+            yield f"has another attribute {ascii(name)[1:-1]}"
 
 
 def _forget(descriptor: int, size: int) -> None:

@@ -10,14 +10,10 @@ import os
 
 from drkeeper.model.entry import Entry, EntryFlag, FileType
 from drkeeper.operations.restore.report import Severity, Tally
-from drkeeper.operations.restore.rights import MAX_ID, Rights
+from drkeeper.operations.restore.rights import ACLS, DEFAULT_ACL, MAX_ID, Rights
 
-_ACCESS = b"system.posix_acl_access"
-_DEFAULT = b"system.posix_acl_default"
 _CAPABILITY = b"security.capability"
 _LABEL = b"security.selinux"
-_OPEN = (b"user.",)
-_ACLS = frozenset({_ACCESS, _DEFAULT, b"system.nfs4_acl"})
 _UNKNOWN = int(EntryFlag.EXTRAS_UNREADABLE)
 _UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EPERM, errno.EINVAL, errno.ENOSPC, errno.E2BIG})
 
@@ -128,7 +124,7 @@ class Metadata:
         if not fresh and not entry.extra.flags & _UNKNOWN:
             # Inherited from a directory with a default ACL, or left from before.
             for name in _present(fd):
-                if name not in wanted and (name in _ACLS or name.startswith(b"user.")):
+                if name not in wanted and (name in ACLS or name.startswith(b"user.")):
                     try:
                         os.removexattr(fd, name)
                     except OSError as error:
@@ -140,7 +136,7 @@ class Metadata:
         if name == _LABEL and not self._rights.privileged:
             self._tally.once(Severity.NOTE, "label", "SELinux labels left out")
             return
-        if not self.keeps(name):
+        if not self._rights.keeps(name):
             self._tally.add(
                 Severity.WARNING,
                 "xattr",
@@ -152,12 +148,6 @@ class Metadata:
             os.setxattr(where, name, value)
         except (OSError, ValueError) as error:
             self._not_kept(entry, name, error)
-
-    def keeps(self, name: bytes) -> bool:
-        """Whether an attribute of this name may be restored with the rights at hand."""
-        if name.startswith(_OPEN) or name in _ACLS:
-            return True
-        return self._rights.privileged and name.startswith((b"trusted.", b"security."))
 
     def _not_kept(self, entry: Entry, name: bytes, error: Exception) -> None:
         why = error.strerror if isinstance(error, OSError) else str(error)
@@ -183,4 +173,4 @@ def _present(fd: int) -> list[bytes]:
 
 def inherits(fd: int) -> bool:
     """Whether what is created in this directory gets an ACL or a group from it."""
-    return os.fsencode(_DEFAULT) in _present(fd) or bool(os.fstat(fd).st_mode & 0o2000)
+    return os.fsencode(DEFAULT_ACL) in _present(fd) or bool(os.fstat(fd).st_mode & 0o2000)

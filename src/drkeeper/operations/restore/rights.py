@@ -17,6 +17,11 @@ MAX_ID = 0xFFFFFFFE
 """The largest owner there can be: all ones mean "leave as it is" to chown(2)."""
 
 
+DEFAULT_ACL = b"system.posix_acl_default"
+ACLS = frozenset({b"system.posix_acl_access", DEFAULT_ACL, b"system.nfs4_acl"})
+"""Attributes that say who may do what. Source: xattr(7), "System extended attributes"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rights:
     """What may be restored.
@@ -62,6 +67,12 @@ class Rights:
         they only say who owns new files, they are always kept.
         """
         return mode if self.privileged else mode & ~(stat.S_ISUID | stat.S_ISGID)
+
+    def keeps(self, name: bytes) -> bool:
+        """Whether an extended attribute of this name may be restored."""
+        if name.startswith(b"user.") or name in ACLS:
+            return True
+        return self.privileged and name.startswith((b"trusted.", b"security."))
 
     def creation_mode(self, mode: int) -> int | None:
         """Return the permission bits to create a file with so that it need not be given others.

@@ -133,7 +133,7 @@ class _Run:
         rights = Rights.of_process(privileged=request.privileged)
         accessed_ns = int(self._clock.now().timestamp()) * 1_000_000_000
         metadata = Metadata(rights, self._tally, accessed_ns=accessed_ns)
-        self._verifier = Verifier(rights, metadata, self._tally)
+        self._verifier = Verifier(rights, self._tally)
         self._stack.callback(self._verifier.close)
         self._marker = markers.Marker(self._target, markers.find(self._target))
         self._marker.write(request.reader.commit.digest, needed=not request.in_place)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from drkeeper.crypto.digests import digest
 from drkeeper.model.entry import Entry
 from drkeeper.operations.restore.layout import content_digest, expected_digest
-from drkeeper.operations.restore.metadata import Metadata
 from drkeeper.operations.restore.readback import WINDOW_BYTES, Reader
 from drkeeper.operations.restore.report import Severity, Tally
 from drkeeper.operations.restore.rights import MAX_ID, Rights
@@ -36,10 +35,9 @@ Written = tuple[bytes, Entry, tuple[int, int]]
 class Verifier:
     """Compares what was restored with what should be; large files in a thread of its own."""
 
-    def __init__(self, rights: Rights, metadata: Metadata, tally: Tally) -> None:
+    def __init__(self, rights: Rights, tally: Tally) -> None:
         """Tell every difference to ``tally``."""
         self._rights = rights
-        self._metadata = metadata
         self._tally = tally
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="drkeeper-verify")
         self._waiting: deque[tuple[Future[None], Directory]] = deque()
@@ -117,7 +115,7 @@ class Verifier:
         """Compare extended attributes; those that could not be set have been told."""
         for name, value in entry.extra.xattrs:
             try:
-                if self._metadata.keeps(name) and os.getxattr(fd, name) != value:
+                if self._rights.keeps(name) and os.getxattr(fd, name) != value:
                     self._differs(entry, f"attribute {ascii(name)[2:-1]} not as in the snapshot")
             except (OSError, ValueError):
                 continue

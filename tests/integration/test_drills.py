@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,16 @@ HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 
 
+ACCESS = "system.posix_acl_access"
+
+
+def access_for(user):
+    """Return an ACL that lets one more user read. Source: include/uapi/linux/posix_acl_xattr.h."""
+    nobody = 0xFFFFFFFF
+    rules = [(1, 6, nobody), (2, 4, user), (4, 0, nobody), (16, 4, nobody), (32, 0, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *rule) for rule in rules)
+
+
 @pytest.fixture
 def ground(tmp_path):
     """Return a machine with a tree of every kind of path, and a bank."""
@@ -39,6 +50,10 @@ def ground(tmp_path):
         file.truncate(3_000_000)
         file.seek(2_000_000)
         file.write(b"middle")
+    guarded = made.write("guarded", b"few may read this\n")
+    os.setxattr(guarded, "user.owner", b"finance")
+    os.setxattr(guarded, ACCESS, access_for(12345))
+    os.setxattr(made.tree / "notes", "user.kept", b"for ever")
     bank = make_bank(made.bank, mode="delete")
     bank.execute("PRAGMA user_version = 7")
     bank.close()
@@ -201,6 +216,10 @@ TREE_DAMAGE = {
     ),
     "wrong mode of a folder": lambda t: (t / "notes").chmod(0o777),
     "set-user-id": lambda t: (t / "notes/two.bin").chmod(0o4755),
+    "lost attribute": lambda t: os.removexattr(t / "guarded", "user.owner"),
+    "other attribute": lambda t: os.setxattr(t / "guarded", "user.owner", b"anybody"),
+    "lost attribute of a folder": lambda t: os.removexattr(t / "notes", "user.kept"),
+    "somebody else may read": lambda t: os.setxattr(t / "guarded", ACCESS, access_for(54321)),
 }
 """What may be wrong with restored files; each claimed by the comparison with the manifest."""
 

@@ -209,7 +209,9 @@ def _attributes(where: bytes | int, expected: dict[str, Any]) -> Iterator[str]:
     """Compare extended attributes, ACLs among them."""
     for name, value in expected["attributes"]:
         try:
-            found = os.getxattr(where, name.encode("latin-1"), follow_symlinks=isinstance(where, int))
+            found = os.getxattr(
+                where, name.encode("latin-1"), follow_symlinks=isinstance(where, int)
+            )
         except OSError as error:
             if error.errno not in _NO_ANSWER and not (
                 expected["lossy"] and error.errno == errno.ENODATA

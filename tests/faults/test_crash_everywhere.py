@@ -98,7 +98,9 @@ def cells(
     for name, hits in recorded.items():
         if (everywhere or (name in common and not SCENARIOS[name].rare)) and point in hits:
             last = hits[point]
-            chosen = {1, (last + 1) // 2, last} if everywhere or name in whole else {(last + 1) // 2}
+            chosen = (
+                {1, (last + 1) // 2, last} if everywhere or name in whole else {(last + 1) // 2}
+            )
             found += [(name, hit) for hit in sorted(chosen)]
     if not found:
         names = [name for name, hits in recorded.items() if point in hits]

@@ -10,7 +10,6 @@ from drkeeper.model.drill import (
     Choice,
     ControlResult,
     DrillKind,
-    Judgement,
     Outcome,
     Phase,
     PhaseTime,
@@ -28,6 +27,9 @@ from drkeeper.model.drill_record import (
     IncidentKind,
     KeyDrill,
     Restored,
+)
+from drkeeper.model.judging import (
+    Judgement,
 )
 from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import RunId

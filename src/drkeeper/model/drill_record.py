@@ -17,11 +17,13 @@ from drkeeper.model.drill import (
     Choice,
     ControlResult,
     DrillKind,
-    Evidence,
-    Judgement,
     ProbeResult,
     Promised,
     Timeline,
+)
+from drkeeper.model.judging import (
+    Evidence,
+    Judgement,
 )
 from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import RunId

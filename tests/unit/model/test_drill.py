@@ -9,7 +9,6 @@ from drkeeper.model.drill import (
     Choice,
     ControlResult,
     DrillKind,
-    Evidence,
     Outcome,
     Phase,
     PhaseTime,
@@ -20,6 +19,9 @@ from drkeeper.model.drill import (
     Verdict,
     achieved_rpo,
     held_to,
+)
+from drkeeper.model.judging import (
+    Evidence,
     verdict_of,
 )
 

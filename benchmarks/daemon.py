@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("benchmarks/work/daemon"))
     parser.add_argument("--policies", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=50, help="runs of each in the ledger")
+    parser.add_argument("--drills", type=int, default=24, help="drills of each in the ledger")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--idle", type=int, default=90, help="seconds to watch an idle daemon")
     parser.add_argument("--minutes", type=int, default=_TICKS_A_DAY, help="of minutely runs")
@@ -53,12 +54,13 @@ def main() -> None:
     work = args.work.resolve()
     shutil.rmtree(work, ignore_errors=True)
     configuration = load(make_files(work / "many", args.policies))
-    fill_ledger(configuration, args.runs)
+    fill_ledger(configuration, args.runs, args.drills)
     env = {"DRKEEPER_CONFIG": str(work / "many" / "etc" / "drkeeper.yaml")}
     found: dict[str, object] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "policies": args.policies,
         "runs of each": args.runs,
+        "drills of each": args.drills,
         "load before": round(os.getloadavg()[0], 2),
     }
     parts: list[Callable[[], list[Judged]]] = [

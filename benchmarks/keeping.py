@@ -1,7 +1,7 @@
 """An installation with many policies and a long ledger, for the daemon's benchmark."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,20 @@ from drkeeper.app.config.configuration import Configuration, load_configuration
 from drkeeper.app.config.locations import Locations, find_locations
 from drkeeper.app.wiring.runs import open_run_ledger
 from drkeeper.clock import SystemClock
+from drkeeper.ledger.drill_rows import end_body, plan_body
 from drkeeper.ledger.events import Event, Kind, canonical, link
+from drkeeper.model.drill import (
+    Choice,
+    ControlResult,
+    DrillKind,
+    Outcome,
+    Phase,
+    ProbeResult,
+    Promised,
+    Stopwatch,
+)
+from drkeeper.model.drill_record import DrillEnd, DrillPlan, Restored
+from drkeeper.model.judging import verdict_of
 from drkeeper.model.run import Consistency, Operation, Proof, RunState
 
 HOST = "bench"
@@ -56,8 +69,10 @@ def load(locations: Locations) -> Configuration:
     return load_configuration(locations, variables={})
 
 
-def fill_ledger(configuration: Configuration, runs: int) -> None:
-    """Give every policy so many runs that succeeded, one a day, with what they made.
+def fill_ledger(configuration: Configuration, runs: int, drills: int = 0) -> None:
+    """Give every policy so many runs that succeeded, one a day, with what they made, and drills.
+
+    The newest drills are of the newest days, one a day, each proven.
 
     Appending them one by one would take minutes: each is a transaction that waits for the disk. The
     chain is written at once, and the ledger computes its other tables from it.
@@ -68,7 +83,7 @@ def fill_ledger(configuration: Configuration, runs: int) -> None:
         last = ledger.last_event()
         assert last is not None
         with closing(sqlite3.connect(place)) as connection, connection:
-            rows = list(_chain(last, configuration, runs))
+            rows = list(_chain(last, _history(configuration, runs, drills)))
             connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
             connection.execute("UPDATE head SET seq = ?, hash = ?", (rows[-1][0], rows[-1][5]))
         ledger.rebuild_projections()
@@ -77,15 +92,23 @@ def fill_ledger(configuration: Configuration, runs: int) -> None:
 _Row = tuple[int, str, str, str, bytes, bytes]
 
 
-def _chain(last: Event, configuration: Configuration, runs: int) -> Iterator[_Row]:
-    for kind, body in _history(configuration, runs):
+_History = Generator[tuple[Kind, Mapping[str, object]], int, None]
+"""Yields events to be, and is sent the number that each of them got."""
+
+
+def _chain(last: Event, history: _History) -> Iterator[_Row]:
+    found = next(history)
+    while True:
+        kind, body = found
         last = link(last.seq + 1, last.hash, last.at, kind=kind.value, body=canonical(body))
         yield last.seq, last.at, last.kind, last.body, last.prev, last.hash
+        try:
+            found = history.send(last.seq)
+        except StopIteration:
+            return
 
 
-def _history(
-    configuration: Configuration, runs: int
-) -> Iterator[tuple[Kind, Mapping[str, object]]]:
+def _history(configuration: Configuration, runs: int, drills: int) -> _History:
     now = SystemClock().now()
     for day in range(runs, 0, -1):
         for number, name in enumerate(configuration.policies):
@@ -114,6 +137,37 @@ def _history(
                     "failure": None,
                 },
             )
+            if day <= drills:
+                yield from _drill(name, day * 1_000_000 + number, began + timedelta(seconds=21))
+
+
+def _drill(policy: str, commit: int, at: datetime) -> _History:
+    """Prove a policy, in ten minutes and what the chance of the day adds."""
+    plan = DrillPlan(
+        policy=policy,
+        kind=DrillKind.RESTORE,
+        choice=Choice.LATEST,
+        promised=Promised(timedelta(hours=26), timedelta(hours=4)),
+    )
+    number = yield Kind.DRILL_PLANNED, plan_body(plan, at)
+    yield Kind.DRILL_DECLARED, {"drill": number, "declared_at": at}
+    watch = Stopwatch(at, 0.0)
+    for phase in Phase:
+        spent_s = 75.0 * (phase.place + 1) + commit % 97
+        watch.reach(phase, at + timedelta(seconds=spent_s), spent_s)
+    end = DrillEnd(
+        ended_at=at + timedelta(minutes=20),
+        timeline=watch.timeline(),
+        scratch="bubblewrap",
+        point=Restored(
+            _REPOSITORY, commit, at - timedelta(seconds=21), None, 10**7, 4 * 10**6, 1000
+        ),
+        restored=True,
+        probes=(ProbeResult("bytes", "bytes", Outcome.PASSED, "1000 files", "1000 files"),),
+        controls=(ControlResult("flipped-byte", Outcome.PASSED, ("bytes",), "a/b at 7"),),
+        achieved_rpo=timedelta(seconds=21),
+    )
+    yield Kind.DRILL_ENDED, end_body(number, end, verdict_of(end.evidence(plan.promised)))
 
 
 def _point(policy: str, run: str, number: int, at: object) -> Mapping[str, object]:

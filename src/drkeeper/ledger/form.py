@@ -61,5 +61,6 @@ def refuse_older(found: str, known: str, path: str) -> None:
     if found < known:
         raise LedgerError(
             f"ledger is of an older form ({found}) and may only be read: {path}",
-            hint="Run drkeeper ledger verify as the user who owns the ledger.",
+            hint="The daemon brings it up to date when it starts; so does drkeeper ledger verify, run as "
+            "the user who owns the ledger.",
         )

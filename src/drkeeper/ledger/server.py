@@ -85,5 +85,6 @@ def _refuse(found: str | None, target: str) -> None:
     refuse_newer(found, target)
     raise LedgerError(
         f"ledger is of an older form ({found}) and may only be read",
-        hint="Run drkeeper ledger verify as a user who may write to the ledger.",
+        hint="The daemon brings it up to date when it starts; so does drkeeper ledger verify, run as "
+        "a user who may write to the ledger.",
     )

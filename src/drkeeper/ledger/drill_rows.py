@@ -28,9 +28,7 @@ from drkeeper.model.drill_record import (
     KeyDrill,
     Restored,
 )
-from drkeeper.model.judging import (
-    Judgement,
-)
+from drkeeper.model.judging import Judgement
 from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import RunId
 

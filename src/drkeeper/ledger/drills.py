@@ -23,14 +23,9 @@ from drkeeper.ledger.rows import (
     shown_from_row,
 )
 from drkeeper.ledger.tables import drill, key_drill, phase, probe, shown
-from drkeeper.model.drill import (
-    DrillKind,
-    Shown,
-)
+from drkeeper.model.drill import DrillKind, Shown
 from drkeeper.model.drill_record import Drill, DrillEnd, DrillPlan, KeyDrill
-from drkeeper.model.judging import (
-    verdict_of,
-)
+from drkeeper.model.judging import verdict_of
 
 
 class Drills(Records):

@@ -1,8 +1,8 @@
 """Drills: what is planned, what was measured, and what that proves.
 
 A drill restores into scratch, asks the data questions, and measures. Nothing here does any of that:
-these are the values it leaves; judging.py has the rules that judge them. How a drill ends badly is a value too;
-a drill always leaves a verdict.
+these are the values it leaves, and :mod:`drkeeper.model.judging` has the rules that judge them. How a
+drill ends badly is a value too; a drill always leaves a verdict.
 """
 
 from datetime import datetime, timedelta

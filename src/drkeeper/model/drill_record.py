@@ -21,10 +21,7 @@ from drkeeper.model.drill import (
     Promised,
     Timeline,
 )
-from drkeeper.model.judging import (
-    Evidence,
-    Judgement,
-)
+from drkeeper.model.judging import Evidence, Judgement
 from drkeeper.model.prediction import Prediction
 from drkeeper.model.run import RunId
 

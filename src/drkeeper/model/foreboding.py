@@ -104,7 +104,7 @@ def drill_overdue(facts: PolicyFacts) -> Iterator[Condition]:
     policy, last = facts.policy, facts.shown.planned_at if facts.shown else None
     schedule, pause = policy.drill.schedule, policy.pause
     if last is None and policy.drill.promised and facts.point is not None:
-        known = facts.first_seen_at
+        known = facts.changed_at or facts.first_seen_at  # the schedule may be new
     else:
         known = last
     if schedule is None or known is None or facts.is_paused:

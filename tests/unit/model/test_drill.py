@@ -20,10 +20,7 @@ from drkeeper.model.drill import (
     achieved_rpo,
     held_to,
 )
-from drkeeper.model.judging import (
-    Evidence,
-    verdict_of,
-)
+from drkeeper.model.judging import Evidence, verdict_of
 
 AT = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -131,7 +131,7 @@ def test_drills_that_nobody_begins():
 
 
 def test_a_first_drill_that_somebody_asked_for_is_missed():
-    """Where the schedule was written down, from the first sight of the policy on, once there is
+    """Where the schedule was written down, from the last change of the policy on, once there is
     something to restore; it says what a machine can do that may only write. A first drill ends it."""
     weekly = story(drill="weekly on sun at 05:00", promised=True)
     weekly.known_since = at("2026-11-13T02:01")
@@ -143,6 +143,8 @@ def test_a_first_drill_that_somebody_asked_for_is_missed():
     assert "drkeeper drill home" in condition.hint
     assert "drill: {schedule: never}" in condition.hint
     assert weekly.kinds(NOW, shown=Shown(planned_at=at("2026-11-20T04:00"))) == []
+    weekly.changed_at = at("2026-11-20T12:00")
+    assert weekly.kinds(NOW, shown=None) == []
     nothing_to_restore = Story(weekly.policy, weekly.known_since)
     assert "drill-overdue" not in nothing_to_restore.kinds(NOW, shown=None)
 

@@ -24,6 +24,7 @@ from drkeeper.crypto.notes import Checkpoint
 from drkeeper.crypto.signing import SigningKey
 from drkeeper.errors import LedgerError
 from drkeeper.ledger.events import canonical, hashed_bytes
+from drkeeper.ledger.ledger import Ledger
 from drkeeper.ledger.storing import make_ledger
 from drkeeper.operations.keeping_ledgers import gather, read_kept, store_ledger
 from services.postgresql import fresh_schema
@@ -238,15 +239,15 @@ def flips(lived: Path, chosen: Iterable[int], path: Path, *, wholly: bool) -> tu
     shutil.copy(lived, path)
     served = as_served(path)
     assert served is not None
-    with ledger_at(path) as ledger:
+    with ledger_at(path, read_only=True) as ledger:
         before = what_a_reader_sees(ledger)
     missed, changed, found = [], 0, 0
-    with path.open("r+b", buffering=0) as file:
+    with ledger_at(path, read_only=True) as ledger, path.open("r+b", buffering=0) as file:
         for bit in chosen:
             (sound,) = os.pread(file.fileno(), 1, bit // 8)
             os.pwrite(file.fileno(), bytes([sound ^ 1 << bit % 8]), bit // 8)
             changes = as_served(path) != served
-            noticed = (wholly or changes) and _is_noticed(path)
+            noticed = (wholly or changes) and (_is_noticed(ledger) or _is_noticed_anew(path))
             if (wholly or changes) and not noticed and _is_seen(path, before):
                 missed.append(bit)
             changed, found = changed + changes, found + noticed
@@ -273,10 +274,19 @@ def as_served(path: Path) -> list[object] | None:
         return None
 
 
-def _is_noticed(path: Path) -> bool:
+def _is_noticed(ledger: Ledger) -> bool:
+    try:
+        return not ledger.verify().ok
+    except LedgerError:
+        return True
+    finally:
+        ledger.close()  # what it has read is not read again
+
+
+def _is_noticed_anew(path: Path) -> bool:
     try:
         with ledger_at(path, read_only=True) as ledger:
-            return not ledger.verify().ok
+            return _is_noticed(ledger)
     except LedgerError:
         return True
 

@@ -4,7 +4,8 @@ Whoever can change tables can also take their guards away; a shape that differs 
 anything that is in the tables.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from sqlalchemy import Connection, Table, create_engine, inspect, text
 from sqlalchemy.engine.interfaces import Dialect
@@ -16,7 +17,7 @@ from drkeeper.ledger.tables import (
     metadata,
 )
 
-Shape = dict[str, object]
+Shape = Mapping[str, object]
 """What there is, by name: two shapes are alike when they are equal."""
 
 
@@ -42,6 +43,7 @@ def check_shape(connection: Connection) -> Iterator[str]:
             yield f"{name} is not as drkeeper made it"
 
 
+@cache
 def _due_in_file() -> Shape:
     engine = create_engine("sqlite+pysqlite://")
     try:
@@ -56,7 +58,7 @@ def _due_in_file() -> Shape:
 
 def _found_in_file(connection: Connection) -> Shape:
     """Describe a schema independent of how its statements were spelt; triggers are, by us."""
-    shape: Shape = {}
+    shape: dict[str, object] = {}
     objects = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_schema")
     for kind, name, table, sql in objects.all():
         match kind:
@@ -73,7 +75,7 @@ def _found_in_file(connection: Connection) -> Shape:
 
 
 def _due_on_server(dialect: Dialect) -> Shape:
-    shape: Shape = {}
+    shape: dict[str, object] = {}
     for table in metadata.tables.values():
         shape[f"table {table.name}"] = (
             _PLAIN_TABLE,
@@ -122,7 +124,7 @@ def _found_on_server(connection: Connection) -> Shape:
     inspector = inspect(connection)
     columns, keys = inspector.get_multi_columns(), inspector.get_multi_foreign_keys()
     primary, indexes = inspector.get_multi_pk_constraint(), inspector.get_multi_indexes()
-    shape: Shape = {}
+    shape: dict[str, object] = {}
     for name, *kind in connection.execute(_RELATIONS):
         table = (None, name)
         shape[f"table {name}"] = (

@@ -35,6 +35,8 @@ def names_it(judge: Judge, store: MemoryStore, name: str) -> bool:
     except IntegrityError:
         return True
     worst = {Severity.ERROR, Severity.WARNING} if name in judge.garbage else {Severity.ERROR}
+    if name.startswith("packs/") and any(f.code == "refs" for f in report.findings):
+        worst.add(Severity.WARNING)  # it may be needed only by what cannot be read
     return any(f.thing == name and f.severity in worst for f in report.findings)
 
 

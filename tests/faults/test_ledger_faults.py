@@ -485,6 +485,24 @@ def test_a_truncated_file_is_an_error(path, kept):
         assert not ledger.verify().ok
 
 
+def test_an_end_that_is_missing_is_an_error_even_if_it_was_zeros(path):
+    """SQLite reads zeros where a file has ended, so that nothing else would tell."""
+    with ledger_at(path) as ledger:
+        live_through(ledger, 2, runs=3)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(20000)); DROP TABLE t"
+        )
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\0")
+    with ledger_at(path) as ledger:
+        assert ledger.verify().ok
+    os.truncate(path, path.stat().st_size - 1)
+    with ledger_at(path) as ledger:
+        assert "its end is missing" in str(ledger.verify().findings)
+
+
 def test_a_journal_left_by_a_crash_is_rolled_back(path):
     """A transaction that was cut off after it reached the file is undone by the next to open."""
     script = (

@@ -4,6 +4,7 @@ Whoever can change tables can also take their guards away; a shape that differs 
 anything that is in the tables.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 
@@ -25,11 +26,23 @@ def check_file(connection: Connection) -> Iterator[str]:
     """Ask SQLite about its trees and about references that lead nowhere; a server sees to its own."""
     if connection.dialect.name != "sqlite":
         return
+    yield from _check_length(connection)
     for row in connection.exec_driver_sql("PRAGMA integrity_check"):
         if row[0] != "ok":
             yield f"integrity_check: {row[0]}"
     for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         yield f"foreign_key_check: row {row[1]} of {row[0]} refers to nothing in {row[2]}"
+
+
+def _check_length(connection: Connection) -> Iterator[str]:
+    """Find out whether the end is missing: SQLite reads what is not there as zeros."""
+    due = 1
+    for name in ("page_count", "page_size"):
+        due *= connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+    for _, name, path in connection.exec_driver_sql("PRAGMA database_list"):
+        length = os.stat(path).st_size if name == "main" and path else due
+        if length < due:
+            yield f"file has {length} bytes, not {due}: its end is missing"
 
 
 def check_shape(connection: Connection) -> Iterator[str]:

@@ -245,6 +245,17 @@ _RULES: Mapping[IncidentKind, _Rule] = {
 }
 
 
+def telling(drills: Sequence[Drill]) -> list[Drill]:
+    """Return the few of a policy's drills that the rules ask for, in their order.
+
+    Args:
+        drills: Ended ones, newest first.
+    """
+    rto = next((each for each in drills if _rto_of(each) is not None), None)
+    word = next((each for each in drills if _says_something(each)), None)
+    return [each for each in drills if each is rto or each is word]
+
+
 def _told(drills: Sequence[Drill]) -> bool:
     return any(map(_says_something, drills))
 

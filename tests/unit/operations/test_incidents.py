@@ -13,7 +13,7 @@ from drkeeper.errors import LedgerError
 from drkeeper.model.drill import Choice, ControlResult, DrillKind, Outcome, Phase
 from drkeeper.model.drill_record import IncidentKind
 from drkeeper.model.policy import Objectives
-from drkeeper.operations.incidents import changes, follow
+from drkeeper.operations.incidents import changes, follow, telling
 
 MINUTE = timedelta(minutes=1)
 RPO, RTO, UNPROVEN = IncidentKind.RPO_VIOLATED, IncidentKind.RTO_UNMET, IncidentKind.NOT_PROVEN
@@ -32,7 +32,7 @@ def story(rpo=2 * HOUR, rto=None):
 def look(ledger, told, now, **more):
     """Look at a story's policy at an instant; return what began and what ended."""
     name = told.policy.name
-    drills = {name: ledger.drills(name, ended=True, limit=10)}
+    drills = {name: telling(ledger.drills(name, ended=True, limit=10))}
     return follow(ledger, [told.status(now)], drills, at(now), **more)
 
 

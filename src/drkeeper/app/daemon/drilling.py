@@ -4,7 +4,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drkeeper.app.daemon.books import Books
 from drkeeper.app.wiring.execution import Log
@@ -13,6 +13,9 @@ from drkeeper.errors import DrkeeperError
 from drkeeper.model.drill import DrillKind
 from drkeeper.model.drill_schedule import drill_due
 from drkeeper.model.policy import Policy
+
+if TYPE_CHECKING:
+    from drkeeper.ledger.ledger import Ledger
 
 LOOK_EVERY: Final = timedelta(seconds=30)
 """How often it is asked whether a drill is due. Source: ours; nobody waits for one."""
@@ -28,6 +31,10 @@ class Due(NamedTuple):
 
     policy: str
     kit: str | None = None
+
+
+_Memory = tuple[dict[str, datetime], dict[str, datetime], frozenset[str], dict[str, datetime]]
+"""The newest drills by policy, the newest bare ones, who has a recovery point, since when each is known."""
 
 
 class Driller:
@@ -68,6 +75,7 @@ class Driller:
         self._clock = clock
         self._log = log
         self._tried: dict[Due, datetime] = {}
+        self._memory: tuple[int, _Memory] | None = None
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -108,12 +116,11 @@ class Driller:
     def _next(self) -> Due | None:
         """Return the drill that has been due for longest."""
         policies, bare = self._policies(), self._bare()
+        if not policies and not bare:
+            return None
         try:
             with self._books.opened() as ledger:
-                planned = ledger.newest_drills()
-                planned_bare = ledger.newest_drills(DrillKind.BARE) if bare else {}
-                points = ledger.newest_points()
-                seen = ledger.policies()
+                planned, planned_bare, points, seen = self._remembered(ledger)
         except DrkeeperError:
             return None  # whoever writes to it says so
         asked = [(Due(name), policy, planned) for name, policy in policies.items()]
@@ -124,13 +131,27 @@ class Driller:
             name = due.policy
             if name not in points or name not in seen:
                 continue  # there is nothing to restore yet
-            first = seen[name].first_seen_at
+            first = seen[name]
             # One that could not even be planned is not tried again before its next slot.
             since = max(begun.get(name, first), self._tried.get(due, first))
             slot = drill_due(policy, since, now, bare=due.kit is not None)
             if slot is not None:
                 slots.append((slot, name, due))
         return min(slots, key=lambda each: each[:2])[2] if slots else None
+
+    def _remembered(self, ledger: "Ledger") -> _Memory:
+        """Return what the ledger says, read again only when there is something new in it."""
+        last = ledger.last_event()
+        number = last.seq if last else 0
+        if self._memory is None or self._memory[0] != number:
+            found = (
+                ledger.newest_drills(),
+                ledger.newest_drills(DrillKind.BARE),
+                frozenset(ledger.newest_points()),
+                {name: seen.first_seen_at for name, seen in ledger.policies().items()},
+            )
+            self._memory = (number, found)
+        return self._memory[1]
 
     def _drill(self, due: Due) -> None:
         self._tried[due] = self._clock.now()

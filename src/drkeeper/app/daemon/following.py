@@ -8,13 +8,17 @@ from drkeeper.app.wiring.execution import Log
 from drkeeper.model.alarm import AlarmKind, Subject
 from drkeeper.model.drill_record import Drill
 from drkeeper.model.status import Overview
-from drkeeper.operations.incidents import follow
+from drkeeper.operations.incidents import follow, telling
 
 if TYPE_CHECKING:
     from drkeeper.ledger.ledger import Ledger
 
 _NEWEST: Final = 10
 """Drills of a policy that are looked at: the newest that says something is nearly always the first."""
+
+_LATELY: Final = 20
+"""So many drills that have ended since the last look are looked at one by one; of more, all policies
+are. Source: ours."""
 
 
 class Follower:
@@ -30,7 +34,7 @@ class Follower:
         self._mine = mine
         self._clock = clock
         self._log = log
-        self._known: tuple[int, frozenset[str]] | None = None
+        self._last = 0
         self._drills: dict[str, list[Drill]] = {}
 
     def follow(self, ledger: "Ledger", seen: Overview) -> None:
@@ -65,13 +69,16 @@ class Follower:
                 )
 
     def _refresh(self, ledger: "Ledger", seen: Overview) -> None:
-        """Read the drills of every policy again when one has ended since, or a policy is new."""
-        newest = ledger.drills(ended=True, limit=1)
+        """Read the drills again of whom one has ended of since, or who is new."""
+        newest = ledger.drills(ended=True, limit=_LATELY)
         names = frozenset(each.policy for each in seen.policies)
-        known = (newest[0].event if newest else 0), names
-        if known != self._known:
-            self._drills = {
-                name: ledger.drills(name, ended=True, limit=_NEWEST) if newest else []
-                for name in names
-            }
-            self._known = known
+        later = [each for each in newest if each.event > self._last]
+        asked = names - self._drills.keys() | names & {each.plan.policy for each in later}
+        if len(later) == _LATELY:
+            asked = names  # there may be more than were asked for
+        kept = {name: drills for name, drills in self._drills.items() if name in names}
+        for name in asked:
+            found = ledger.drills(name, ended=True, limit=_NEWEST) if newest else []
+            kept[name] = telling(found)
+        self._drills = kept
+        self._last = max((each.event for each in newest), default=0)

@@ -4,6 +4,7 @@ Points are taken from the source, how often each is reached from a recording run
 """
 
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -165,17 +166,33 @@ def test_an_error_harms_nothing(
     worlds: Worlds, recorded: dict[str, dict[str, int]], point: str
 ) -> None:
     """A fault at any point, and Ctrl-C once: a known error in good time, no thread left, on it goes."""
+    for number, (name, failure) in enumerate(failures(recorded, point)):
+        if number < 2 or failure[2] != "interrupted":
+            fail(worlds, name, failure)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("point", POINTS)
+def test_an_interruption_harms_nothing(
+    worlds: Worlds, recorded: dict[str, dict[str, int]], point: str
+) -> None:
+    """Ctrl-C at any point of every kind of operation."""
+    for name, failure in failures(recorded, point):
+        if failure[2] == "interrupted":
+            fail(worlds, name, failure)
+
+
+def failures(
+    recorded: dict[str, dict[str, int]], point: str
+) -> Iterator[tuple[str, tuple[str, int, str]]]:
+    """Yield, for each family that reaches a point, a scenario with a fault, then with Ctrl-C."""
     kind = next((FAILS[prefix] for prefix in FAILS if point.startswith(prefix)), "unavailable")
-    interrupted = False
     for family in FAMILIES:
         name = next((each for each in family if point in recorded[each]), None)
-        if name is None:
-            continue
-        hits = recorded[name][point]
-        fail(worlds, name, (point, (hits + 1) // 2, kind))
-        if not interrupted:
-            fail(worlds, name, (point, hits // 2 + 1, "interrupted"))
-            interrupted = True
+        if name is not None:
+            hits = recorded[name][point]
+            yield name, (point, (hits + 1) // 2, kind)
+            yield name, (point, hits // 2 + 1, "interrupted")
 
 
 def fail(worlds: Worlds, name: str, failure: tuple[str, int, str]) -> None:

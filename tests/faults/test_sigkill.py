@@ -73,18 +73,19 @@ class Siege:
         stir(self.world.source, self.chance)
         tree = describe(self.world.source)
         operation = self.chance.choices(["backup", "restore_over", "check"], [8, 3, 1])[0]
-        delay_s = self.chance.uniform(0, 1.1 * self.takes_s[operation])
-        if number % COMMAND_EVERY == 0:
-            delay_s = self.chance.uniform(0.4, 1.2) * self.takes_s["command"]
+        victim = "command" if number % COMMAND_EVERY == 0 else operation
+        began = time.monotonic()
+        if victim == "command":
+            delay_s = self.chance.uniform(0.4, 1.2) * self.takes_s[victim]
             done = self.command(*self.arguments(operation), limit_s=delay_s) == 0
         else:
-            began = time.monotonic()
+            delay_s = self.chance.uniform(0, 1.2 * self.takes_s[victim])
             outcome = self.worlds.forker.run(operation, self.world, kill_after_s=delay_s)
             assert outcome.status in {"done", "killed"}, outcome
             done = outcome.status == "done"
-            if done:  # the machine may be busier or idler by now
-                took_s = time.monotonic() - began
-                self.takes_s[operation] = (self.takes_s[operation] + took_s) / 2
+        self.takes_s[victim] = reckoned(
+            self.takes_s[victim], time.monotonic() - began if done else None
+        )
         self.ended += done
         self.killed += not done
         if operation == "restore_over" and done:
@@ -163,6 +164,15 @@ class Siege:
             assert_restores(self.world, commit, self.trees[commit.n], path=self.world.source)
         assert_ledger_sound(self.world, commits)
         assert_tidy(self.world)
+
+
+def reckoned(takes_s: float, took_s: float | None) -> float:
+    """Return how long an operation is now thought to take.
+
+    The machine may be busier or idler by now: one that is killed again and again takes longer than
+    was thought, or else nothing would ever come to its end.
+    """
+    return takes_s * 1.02 if took_s is None else (takes_s + took_s) / 2
 
 
 def stir(top: Path, chance: random.Random) -> None:

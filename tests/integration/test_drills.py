@@ -237,6 +237,21 @@ def test_damage_to_restored_files_is_caught_by_the_bytes(ground, damage):
     assert drill.end.achieved_rto is None
 
 
+def test_what_was_told_of_one_path_excuses_no_other(ground):
+    """A capability that nobody may restore is told once; an attribute lost elsewhere is caught still."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives a file a capability")
+    capability = struct.pack("<5I", 0x02000000, 1 << 13, 0, 0, 0)  # include/uapi/linux/capability.h
+    os.setxattr(ground.tree / "empty", "security.capability", capability)
+    ground.back_up("home")
+    assert ground.drill("home").judgement.verdict is Verdict.PROVEN
+    lose = TREE_DAMAGE["lost attribute"]
+    plant = at_phase("compare", lambda: lose(restored(ground, ground.tree)))
+    drill = ground.drill("home", on_progress=plant)
+    assert drill.end.detail["warnings"] == 1
+    assert drill.judgement.verdict is Verdict.UNSOUND
+
+
 # ---------------------------------------------------------------- the verifier is verified: SQLite
 
 

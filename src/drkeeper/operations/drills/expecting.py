@@ -20,10 +20,13 @@ class Expected:
     Args:
         reader: The snapshot.
         rights: What a restore by this process may do.
-        lossy: The restore has told that attributes could not be set, so that some may be missing.
+        lossy: Whether the restore has told of a path that attributes could not be set, so that some
+            may be missing.
     """
 
-    def __init__(self, reader: SnapshotReader, rights: Rights, *, lossy: bool = False) -> None:
+    def __init__(
+        self, reader: SnapshotReader, rights: Rights, *, lossy: Callable[[bytes], bool]
+    ) -> None:
         self._reader = reader
         self._rights = rights
         self._lossy = lossy
@@ -88,7 +91,7 @@ class Expected:
                 for name, value in entry.extra.xattrs
                 if self._rights.keeps(name)
             ],
-            "lossy": self._lossy,
+            "lossy": self._lossy(entry.path),
         }
         return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 

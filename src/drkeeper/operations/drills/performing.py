@@ -5,6 +5,7 @@ However it goes, it ends with what was measured and found: that is what a drill 
 
 import os
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,7 +66,7 @@ class Performance:
         self._controls: list[ControlResult] = []
         self._rpo: timedelta | None = None
         self._detail: dict[str, object] = {}
-        self._lost_attributes = False
+        self._lossy: Callable[[bytes], bool] = lambda _path: False
 
     def run(self) -> None:
         """Do it; what goes wrong is a part of how it ended.
@@ -140,7 +141,7 @@ class Performance:
         self._restored = True
         self._reached_end = f"snapshot {commit.n}"
         self._measure(commit, repository.id.hex(), report)
-        self._lost_attributes = any(each.code == "xattr" for each in report.problems)
+        self._lossy = _told_of_attributes(report)
         self._prove(reader, scratch, data, aside)
 
     def _restore(self, reader: SnapshotReader, data: Path) -> RestoreReport:
@@ -193,9 +194,7 @@ class Performance:
         consistent_at = self._point.consistent_at if self._point else declared_at
         recovery = recovery_of(root)
         engine = None if recovery is None else Engine(recovery, scratch, self._clock)
-        expected = Expected(
-            reader, Rights.of_process(privileged=False), lossy=self._lost_attributes
-        )
+        expected = Expected(reader, Rights.of_process(privileged=False), lossy=self._lossy)
         comparison = Comparison(expected, self._clock)
         questions = Questions(self._request.probes, scratch, self._clock, declared_at)
         newest = None
@@ -291,6 +290,14 @@ class Performance:
                 "hit": found.hit.value,
                 "factor": round(found.factor, 4),
             }
+
+
+def _told_of_attributes(report: RestoreReport) -> Callable[[bytes], bool]:
+    """Return whether a restore has told of a path that attributes of it could not be set."""
+    if sum(report.counts.values()) > len(report.problems):
+        return lambda _path: True  # not all that was told is known
+    told = {each.path for each in report.problems if each.code == "xattr"}
+    return told.__contains__
 
 
 def _require_room(place: Path, needed_bytes: int) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from doubles.databases import make_bank, writers
 from doubles.proving import plain_scratch, proving_ground
+from drkeeper.clock import SystemClock
 from drkeeper.crypto.age import Identity
 from drkeeper.errors import LedgerError, ScratchError
 from drkeeper.model.drill import Choice, Outcome, Phase, Verdict
@@ -669,6 +670,13 @@ def test_a_delay_shows_in_its_phase_and_in_the_rto(ground, phase):
     assert (drill.end.achieved_rto.total_seconds() >= DELAY_S) is is_counted
 
 
+class SetBack(SystemClock):
+    """The clock of a machine on which it is an hour earlier."""
+
+    def now(self):
+        return super().now() - timedelta(hours=1)
+
+
 def test_the_rpo_is_the_age_of_the_newest_row(ground):
     """A writer notes each instant; what the drill says is lost is what is lost, within a second."""
     program = (
@@ -697,6 +705,31 @@ def test_the_rpo_is_the_age_of_the_newest_row(ground):
     lost = drill.declared_at - datetime.fromtimestamp(newest[0], UTC)
     assert lost > 2 * SECOND
     assert abs(drill.end.achieved_rpo - lost) < SECOND
+
+
+def test_what_is_backed_up_after_the_declaration_was_lost(ground):
+    """A backup that ends in the midst of the drill would not have, had the machine been lost."""
+    first = ground.back_up("home").commit
+
+    def open_later(keys_opened):
+        ground.write("late", b"too late")
+        ground.back_up("home")
+        keys_opened()
+        return ground.open(ground.store)
+
+    drill = ground.drill("home", open=open_later)
+    assert drill.judgement.verdict is Verdict.PROVEN
+    assert drill.end.point.commit_number == first.n
+    assert drill.end.achieved_rpo == drill.declared_at - first.consistent_at
+
+
+def test_a_clock_that_was_set_back_hides_no_backup(ground):
+    """What the catalogue knew when the drill was planned was there, whatever the clock says."""
+    newest = ground.back_up("home").commit
+    drill = ground.drill("home", clock=SetBack())
+    assert drill.judgement.verdict is Verdict.PROVEN
+    assert drill.end.point.commit_number == newest.n
+    assert drill.end.achieved_rpo == timedelta()
 
 
 # ---------------------------------------------------------------- the environment is not the backup

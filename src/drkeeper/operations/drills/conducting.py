@@ -24,7 +24,7 @@ from drkeeper.operations.drills.controls import (
 )
 from drkeeper.operations.drills.performing import Performance
 from drkeeper.operations.drills.planting import FLIPPED_BYTE, MISSING_PATH, TRUNCATED_FILE
-from drkeeper.operations.drills.request import Chosen, DrillRequest
+from drkeeper.operations.drills.request import Choose, Chosen, DrillRequest
 from drkeeper.operations.snapshots import choose, history
 from drkeeper.repository.commit import Commit
 from drkeeper.repository.repository import Repository
@@ -135,11 +135,12 @@ def conduct(request: DrillRequest, open_ledger: OpenLedger) -> Drill:
         return ledger.end_drill(request.drill.id, performance.end())
 
 
-def chooser(planned: Planned, host: str | None) -> Callable[[Repository], Chosen]:
+def chooser(planned: Planned, host: str | None) -> Choose:
     """Return what chooses the recovery point of a planned drill.
 
     For the newest one, the machine's own catalogue says how new that has to be: a store that shows an
-    older state as the newest is found out.
+    older state as the newest is found out. What has ended only after the disaster was declared would
+    have been lost in it.
 
     Args:
         planned: The drill.
@@ -148,7 +149,7 @@ def chooser(planned: Planned, host: str | None) -> Callable[[Repository], Chosen
     drill = planned.drill
     plan, policy = drill.plan, drill.plan.policy or ""
 
-    def chosen(repository: Repository) -> Chosen:
+    def chosen(repository: Repository, declared_at: datetime) -> Chosen:
         if plan.choice is Choice.INSTANT and plan.instant is not None:
             commit = choose(repository, policy, plan.instant, host=host)
             return Chosen(commit, commit.n)
@@ -161,8 +162,11 @@ def chooser(planned: Planned, host: str | None) -> Callable[[Repository], Chosen
             return Chosen(commits[0], commits[0].n)
         if plan.choice is Choice.RANDOM:
             return _drawn(drill, commits)
-        newest = max(commits, key=lambda each: (each.consistent_at, each.n))
-        return Chosen(newest, expected_number(planned.point, repository.id.hex(), newest))
+        known = planned.point
+        there = known.commit_number if known and known.repository == repository.id.hex() else 0
+        survived = [each for each in commits if each.finished_at <= declared_at or each.n <= there]
+        newest = max(survived or commits, key=lambda each: (each.consistent_at, each.n))
+        return Chosen(newest, expected_number(known, repository.id.hex(), newest))
 
     return chosen
 

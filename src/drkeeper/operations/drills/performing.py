@@ -129,7 +129,7 @@ class Performance:
         self._watch = Stopwatch(declared_at, declared_s)
         repository = request.open(lambda: self._reach(Phase.KEYS_OPENED))
         self._reach(Phase.JOURNAL_READ)
-        chosen = request.choose(repository)
+        chosen = request.choose(repository, declared_at)
         commit = chosen.commit
         self._expected_end = f"snapshot {chosen.expected}"
         if chosen.candidates:

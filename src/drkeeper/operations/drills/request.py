@@ -33,6 +33,10 @@ class Chosen:
     candidates: tuple[int, ...] = ()
 
 
+Choose = Callable[[Repository, datetime], Chosen]
+"""Returns the recovery point that a disaster at this instant is recovered from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillRequest:
     """One drill of one recovery point.
@@ -40,7 +44,7 @@ class DrillRequest:
     Attributes:
         drill: As it was planned.
         open: Opens the repository.
-        choose: Returns the recovery point.
+        choose: Returns the recovery point, once the disaster is declared.
         scratch: Makes the place to restore to.
         declare: Records when the disaster was declared.
         clock: Dates and measures.
@@ -52,7 +56,7 @@ class DrillRequest:
 
     drill: Drill
     open: Open
-    choose: Callable[[Repository], Chosen]
+    choose: Choose
     scratch: Callable[[], AbstractContextManager[Scratch]]
     declare: Callable[[datetime], None]
     clock: Clock

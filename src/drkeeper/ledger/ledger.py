@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, Engine, delete, insert
+from sqlalchemy import Connection, Engine, delete
 
 from drkeeper.clock import Clock
 from drkeeper.crypto.notes import Checkpoint
@@ -182,8 +182,6 @@ class Ledger(  # docs/adr/0045-the-ledger-is-the-sum-of-its-nouns.md
             point("ledger.ledger.rebuilding")
             for table in reversed(PROJECTIONS.values()):
                 connection.execute(delete(table))
-            for name, table in PROJECTIONS.items():
-                if rows := list(fold.rows[name].values()):
-                    connection.execute(insert(table), rows)
+            fold.write(connection)
             point("ledger.ledger.rebuilt")
-            return sum(map(len, fold.rows.values()))
+            return len(fold)

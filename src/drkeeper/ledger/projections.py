@@ -212,22 +212,3 @@ def _known_run(event: Event, row: Row, find: Find) -> None:
     run = row["run"]
     if run is not None and find("run", _text(run)) is None:
         raise IllegalEventError(f"event {event.seq} names run {run}, which never began")
-
-
-class Fold:
-    """All projections in memory, as the events seen so far make them."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[object, Row]] = {name: {} for name in KEYS}
-
-    def add(self, event: Event) -> None:
-        """Take one more event into account.
-
-        Raises:
-            IllegalEventError: It contradicts those before it; nothing was changed.
-        """
-        for change in changes(event, self._find):
-            self.rows[change.table][change.key] = change.row
-
-    def _find(self, table: str, key: object) -> Row | None:
-        return self.rows[table].get(key)

@@ -18,10 +18,9 @@ from drkeeper.ledger.connecting import PATIENCE
 from drkeeper.ledger.engine import reading
 from drkeeper.ledger.entries import MOST_TEXT_BYTES, Known, Part
 from drkeeper.ledger.events import Event, hashed_bytes
-from drkeeper.ledger.projections import Fold
+from drkeeper.ledger.fold import Fold
 from drkeeper.ledger.records import Records
 from drkeeper.ledger.tables import (
-    PROJECTIONS,
     checkpoint as checkpoint_table,
     event as event_table,
     head as head_table,
@@ -108,9 +107,7 @@ def make_ledger(
             connection.execute(insert(event_table), rows)
         last = chain[-1]
         connection.execute(insert(head_table).values(id=HEAD_ID, seq=last.seq, hash=last.hash))
-        for name, table in PROJECTIONS.items():
-            for rows in _slices(list(fold.rows[name].values())):
-                connection.execute(insert(table), rows)
+        fold.write(connection)
         if kept:
             connection.execute(insert(checkpoint_table), kept)
         point("ledger.storing.written")

@@ -20,7 +20,8 @@ from drkeeper.ledger.chain import DAMAGED_HINT, HEAD_ID, PARTS, events, is_sound
 from drkeeper.ledger.change import IllegalEventError, Row
 from drkeeper.ledger.checkpoints import check_checkpoints
 from drkeeper.ledger.events import GENESIS, hashed_bytes
-from drkeeper.ledger.projections import KEYS, Fold
+from drkeeper.ledger.fold import Fold
+from drkeeper.ledger.projections import KEYS
 from drkeeper.ledger.shape import check_file, check_shape
 from drkeeper.ledger.tables import PROJECTIONS, head as head_table
 
@@ -124,13 +125,12 @@ def _check_head(connection: Connection, chain: _Chain) -> Iterator[str]:
 
 def _check_projections(connection: Connection, fold: Fold) -> Iterator[str]:
     for name, table in PROJECTIONS.items():
-        due = dict(fold.rows[name])
         with connection.execute(select(table), execution_options=PARTS) as rows:
             for found in rows.mappings():
                 key = found[KEYS[name]]
-                if not _same(due.pop(key, None), dict(found)):
+                if not _same(fold.take(name, key), dict(found)):
                     yield f"{name} {key!r} is not what its events say"
-        for key in due:
+        for key in fold.keys(name):
             yield f"{name} {key!r} is missing"
 
 

@@ -25,6 +25,7 @@ from drkeeper.ledger.drills import Drills
 from drkeeper.ledger.engine import reading, writing
 from drkeeper.ledger.events import Event
 from drkeeper.ledger.exporting import Exports
+from drkeeper.ledger.fold import Fold
 from drkeeper.ledger.form import SCHEMA_VERSION
 from drkeeper.ledger.points import Points
 from drkeeper.ledger.policies import Policies
@@ -177,11 +178,11 @@ class Ledger(  # docs/adr/0045-the-ledger-is-the-sum-of-its-nouns.md
             LedgerError: The chain itself is damaged, so the tables are left as they are; or as
                 for the class.
         """
-        with writing(self._engine) as connection:
-            fold = fold_or_refuse(connection)
+        with writing(self._engine) as connection, Fold() as fold:
+            fold_or_refuse(connection, fold)
             point("ledger.ledger.rebuilding")
             for table in reversed(PROJECTIONS.values()):
                 connection.execute(delete(table))
-            fold.write(connection)
+            count = fold.write(connection)
             point("ledger.ledger.rebuilt")
-            return len(fold)
+            return count

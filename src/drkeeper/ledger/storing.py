@@ -97,7 +97,13 @@ def make_ledger(
         IntegrityError: The events are no history, or not the one that was signed.
         LedgerError: There is a ledger already, or none can be made there.
     """
-    fold, kept = _folded(chain, notes)
+    with Fold() as fold:
+        _make_ledger(os.fspath(place), chain, fold, _fold_all(fold, chain, notes))
+
+
+def _make_ledger(
+    name: str, chain: Sequence[Event], fold: Fold, kept: Sequence[dict[str, object]]
+) -> None:
     made: list[bool] = []
 
     def write(connection: Connection) -> None:
@@ -112,7 +118,6 @@ def make_ledger(
             connection.execute(insert(checkpoint_table), kept)
         point("ledger.storing.written")
 
-    name = os.fspath(place)
     if postgresql.is_url(name):
         engine = postgresql.open_engine(name, patience=PATIENCE, read_only=False)
         try:
@@ -129,15 +134,15 @@ def make_ledger(
         )
 
 
-def _folded(
-    chain: Sequence[Event], notes: Sequence[SignedCheckpoint]
-) -> tuple[Fold, list[dict[str, object]]]:
-    """Compute what the events add up to, and what goes with each checkpoint.
+def _fold_all(
+    fold: Fold, chain: Sequence[Event], notes: Sequence[SignedCheckpoint]
+) -> list[dict[str, object]]:
+    """Compute what the events add up to, and return what goes with each checkpoint.
 
     Raises:
         IntegrityError: An event contradicts those before it.
     """
-    fold, tree = Fold(), Tree()
+    tree = Tree()
     by_size = {note.size: note for note in notes}
     kept: list[dict[str, object]] = []
     for event in chain:
@@ -148,7 +153,7 @@ def _folded(
         tree.add(leaf_hash(hashed_bytes(event)))
         if (note := by_size.get(tree.size)) is not None:
             kept.append(_checkpoint_row(note, tree.state(), note.made_at))
-    return fold, kept
+    return kept
 
 
 def _checkpoint_row(note: SignedCheckpoint, tree: bytes, made_at: datetime) -> dict[str, object]:

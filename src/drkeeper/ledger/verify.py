@@ -55,9 +55,16 @@ def verify(connection: Connection, signed: Sequence[Checkpoint] = ()) -> VerifyR
     Args:
         connection: Over the ledger.
         signed: Checkpoints of it that are believed, from where nobody could change them.
+
+    Raises:
+        LedgerError: There is no room to compute the projections.
     """
+    with Fold() as fold:
+        return _verify(connection, _Chain(fold, {each.size for each in signed}), signed)
+
+
+def _verify(connection: Connection, chain: "_Chain", signed: Sequence[Checkpoint]) -> VerifyReport:
     findings: list[str] = []
-    chain = _Chain({each.size for each in signed})
     steps: tuple[Callable[[], Iterator[str]], ...] = (
         lambda: check_file(connection),
         lambda: check_shape(connection),
@@ -77,26 +84,25 @@ def verify(connection: Connection, signed: Sequence[Checkpoint] = ()) -> VerifyR
     return VerifyReport(chain.seq, chain.prev.hex(), tuple(findings[:MOST_FINDINGS]))
 
 
-def fold_or_refuse(connection: Connection) -> Fold:
+def fold_or_refuse(connection: Connection, fold: Fold) -> None:
     """Compute the projections from a chain that must be sound.
 
     Raises:
         LedgerError: The chain is damaged; nothing can be concluded from it.
     """
-    chain = _Chain()
+    chain = _Chain(fold)
     findings = [*chain.check(connection), *_check_head(connection, chain)]
     if findings:
         raise LedgerError(f"chain of the ledger is damaged: {findings[0]}", hint=DAMAGED_HINT)
-    return chain.fold
 
 
 class _Chain:
     """The walk along the events, and what they add up to."""
 
-    def __init__(self, sizes: Collection[int] = ()) -> None:
+    def __init__(self, fold: Fold, sizes: Collection[int] = ()) -> None:
         self.seq = 0
         self.prev = GENESIS
-        self.fold = Fold()
+        self.fold = fold
         self.roots = {0: EMPTY}
         self._sizes = sizes
         self._tree = Tree()

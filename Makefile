@@ -33,7 +33,9 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run ## the whole story: backups, a point in time, a daemon, drills, a lost machine, a report: two minutes and a half
 	@$(BIN)/drkeeper demo
 
+# Hundreds of tests start the command, which would be compiled each time where PYTHONDONTWRITEBYTECODE is set.
 test: $(VENV)/.dev services ## every test, integration included
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not soak'
 
 # Missing servers never stop the tests here: what needs them skips and names them. With

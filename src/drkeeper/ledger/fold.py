@@ -126,7 +126,7 @@ class Fold:
         except sqlite3.Error as error:
             raise LedgerError(
                 f"cannot compute what the ledger's events add up to: {error}",
-                hint="Make room where temporary files are, or name another folder in SQLITE_TMPDIR.",
+                hint="Make room where temporary files are, or name another folder in TMPDIR.",
             ) from error
 
 

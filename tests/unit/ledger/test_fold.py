@@ -60,7 +60,7 @@ try:
         fold.add(Event(seq, "", "policy.seen", body % ("x" * 20_000, seq), b"", b""))
 except LedgerError as error:
     print(error, error.hint)
-    here = os.environ["SQLITE_TMPDIR"]
+    here = os.environ["TMPDIR"]
     files = [os.path.realpath(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')]
     print(len([each for each in files if each.startswith(here)]), "file,", os.listdir(here))
 """
@@ -70,7 +70,7 @@ def test_no_room_is_told_as_such(tmp_path):
     """A full disk is no damage to the ledger: an error with what to do. No name is left in the folder."""
     ran = subprocess.run(
         [sys.executable, "-c", FULL],
-        env={**os.environ, "SQLITE_TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -79,5 +79,5 @@ def test_no_room_is_told_as_such(tmp_path):
     assert ran.returncode == 0, ran.stderr
     said, files = ran.stdout.splitlines()
     assert "cannot compute what the ledger's events add up to" in said
-    assert "SQLITE_TMPDIR" in said
+    assert "TMPDIR" in said
     assert files == "1 file, []"

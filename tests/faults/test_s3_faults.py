@@ -69,10 +69,9 @@ def chaos(server: S3Chaos) -> Iterator[S3Chaos]:
 
 @pytest.fixture
 def store(chaos: S3Chaos) -> S3Store:
-    opened = chaos.store("p", read_timeout_s=0.3, connect_timeout_s=2)
     for key, data in OLD.items():
-        opened.put(key, data)
-    return opened
+        chaos.tamper(f"p/{key}", data)
+    return chaos.store("p", read_timeout_s=0.3, connect_timeout_s=2)
 
 
 def operations(store: ObjectStore) -> dict[str, Callable[[], object]]:

@@ -1,21 +1,18 @@
 """All projections as the events make them, for whoever holds tables against a chain.
 
 A past of years is millions of rows, of which each event looks at one or two, mostly of the last ones. Those
-are in memory; the others are in a database of SQLite's without a name, which is in a file that nobody else
-can open, and that is gone with the process.
+are in memory, the others in a file.
 """
 
-import json
-import marshal
-import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final, Self
 
+import msgspec
 from sqlalchemy import Connection, insert
 
-from drkeeper.errors import LedgerError
-from drkeeper.ledger.change import Row
+from drkeeper.ledger.aside import Aside
+from drkeeper.ledger.change import Change, IllegalEventError, Row
 from drkeeper.ledger.events import Event
 from drkeeper.ledger.projections import changes
 from drkeeper.ledger.tables import PROJECTIONS
@@ -26,22 +23,8 @@ _AT_ONCE: Final = 1000
 _MOST_HELD: Final = 50_000
 """Most rows in memory. Source: ours; some 30 MiB."""
 
-_SCHEMA: Final = """
-PRAGMA cache_size = -16384;
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-CREATE TABLE old (
-    place INTEGER PRIMARY KEY, projection TEXT, key TEXT, row BLOB, UNIQUE (projection, key)
-);
-BEGIN;
-"""
-_FIND: Final = "SELECT row FROM old WHERE projection = ? AND key = ?"
-_PUT: Final = (
-    "INSERT INTO old (projection, key, row) VALUES (?, ?, ?)"
-    " ON CONFLICT (projection, key) DO UPDATE SET row = excluded.row"
-)
-_TAKE: Final = "DELETE FROM old WHERE projection = ? AND key = ? RETURNING row"
-_ALL: Final = "SELECT key, row FROM old WHERE projection = ? ORDER BY place"
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[object])
 
 
 class Fold:
@@ -53,34 +36,38 @@ class Fold:
     def __init__(self, most_held: int = _MOST_HELD) -> None:
         self._most_held = most_held
         self._held: dict[tuple[str, object], bytes] = {}
-        self._old: sqlite3.Connection | None = None
+        self._aside: Aside | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._old is not None:
-            self._old.close()
+        if self._aside is not None:
+            self._aside.close()
 
     def add(self, event: Event) -> None:
         """Take one more event into account.
 
         Raises:
-            IllegalEventError: It contradicts those before it; nothing was changed.
+            IllegalEventError: It contradicts those before it, or no table could hold what it says;
+                nothing was changed.
         """
-        for change in changes(event, self._find):
-            values = [change.row[column] for column in _COLUMNS[change.table]]
-            self._held[change.table, change.key] = marshal.dumps(values)
+        try:
+            rows = {(each.table, each.key): _packed(each) for each in changes(event, self._find)}
+        except (OverflowError, UnicodeError) as error:
+            raise IllegalEventError(f"event {event.seq} ({event.kind}) has no meaning") from error
+        self._held |= rows
         if len(self._held) > self._most_held:
-            self._put_aside()
+            self._aside = self._aside or Aside()
+            self._put_aside(self._aside)
 
     def take(self, table: str, key: object) -> Row | None:
         """Remove a row, and return it; ``None`` when there is none of this key."""
-        if self._old is None:
+        if self._aside is None:
             packed = self._held.pop((table, key), None)
         else:
-            self._put_aside()
-            (packed,) = next(iter(self._ask(_TAKE, table, json.dumps(key)).fetchall()), (None,))
+            self._put_aside(self._aside)
+            packed = self._aside.take(table, key)
         return None if packed is None else _unpacked(table, packed)
 
     def keys(self, table: str) -> Iterator[object]:
@@ -99,37 +86,26 @@ class Fold:
 
     def _find(self, table: str, key: object) -> Row | None:
         packed = self._held.get((table, key))
-        if packed is None and self._old is not None:
-            packed = next((row for (row,) in self._ask(_FIND, table, json.dumps(key))), None)
+        if packed is None and self._aside is not None:
+            packed = self._aside.find(table, key)
         return None if packed is None else _unpacked(table, packed)
 
     def _all(self, table: str) -> Iterator[tuple[object, bytes]]:
-        """Yield keys and rows, in the order in which they came."""
-        if self._old is None:
+        """Return keys and rows, in the order in which they came."""
+        if self._aside is None:
             return ((key, row) for (name, key), row in self._held.items() if name == table)
-        self._put_aside()
-        return ((json.loads(key), row) for key, row in self._ask(_ALL, table))
+        self._put_aside(self._aside)
+        return self._aside.all(table)
 
-    def _put_aside(self) -> None:
-        """Let the file have all that is in memory."""
-        if self._old is None:
-            self._old = sqlite3.connect("", isolation_level=None)
-            self._old.executescript(_SCHEMA)
-        for (table, key), packed in self._held.items():
-            self._ask(_PUT, table, json.dumps(key), packed)
-        self._held.clear()
+    def _put_aside(self, aside: Aside) -> None:
+        if self._held:
+            aside.put(self._held.items())
+            self._held.clear()
 
-    def _ask(self, statement: str, *values: object) -> sqlite3.Cursor:
-        assert self._old is not None  # noqa: S101 - made by _put_aside
-        try:
-            return self._old.execute(statement, values)
-        except sqlite3.Error as error:
-            raise LedgerError(
-                f"cannot compute what the ledger's events add up to: {error}",
-                hint="Make room where temporary files are, or name another folder in TMPDIR.",
-            ) from error
+
+def _packed(change: Change) -> bytes:
+    return _encoder.encode([change.row[column] for column in _COLUMNS[change.table]])
 
 
 def _unpacked(table: str, packed: bytes) -> Row:
-    values = marshal.loads(packed)  # noqa: S302 - what this process has packed
-    return dict(zip(_COLUMNS[table], values, strict=True))
+    return dict(zip(_COLUMNS[table], _decoder.decode(packed), strict=True))

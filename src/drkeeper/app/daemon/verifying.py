@@ -62,7 +62,7 @@ class Verifier:
             self._log("ledger.unavailable", error=str(error))
             return
         point("app.daemon.verifying.verified")
-        # It has held the whole past at once, tens of megabytes, which nobody needs for another day.
+        # It has held tens of megabytes, which nobody needs for another day.
         gc.collect()
         return_free_memory()
         self._done_s = now_s
